@@ -1,0 +1,122 @@
+//! What the configuration decides for the pure rooms.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Whether decisions are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// Patch the object.
+    #[default]
+    Enforce,
+    /// Change nothing; say in warnings and audit annotations what would change.
+    Audit,
+}
+
+/// Where the semantics of the `AlwaysPullImages` admission plugin are enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Always {
+    /// Nowhere.
+    #[default]
+    None,
+    /// On Pods, as the plugin does, ephemeral containers included.
+    Pods,
+    /// On Pods and pod templates.
+    All,
+}
+
+/// Which objects get digests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Targets {
+    /// No object: nothing new is pinned. Digests that surepull set earlier stay.
+    None,
+    /// Pods and pod templates.
+    #[default]
+    All,
+    /// Pod templates only.
+    Templates,
+    /// Pods only.
+    Pods,
+}
+
+/// How a Pod gets the `imagePullSecrets` of its `ServiceAccount`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PullSecrets {
+    /// Not by surepull.
+    None,
+    /// As the in-tree `ServiceAccount` plugin does: the account's list, when the Pod has none.
+    Fill,
+    /// What is missing is appended; the Pod's own entries and their order stay.
+    #[default]
+    Merge,
+}
+
+/// Images that are not pinned by default: no look-up, no warning.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Skip {
+    /// Skip images whose pull policy is `Never`: they were loaded onto the node from the side.
+    pub never: bool,
+    /// Skip images of loopback hosts (`localhost`, `127.0.0.0/8`, `[::1]`), which mean another machine on each node.
+    pub loopback: bool,
+    /// Skip images of these registry hosts.
+    pub registries: Vec<String>,
+}
+
+impl Default for Skip {
+    fn default() -> Self {
+        Self {
+            never: true,
+            loopback: true,
+            registries: ["ko.local", "kind.local", "dev.local"]
+                .map(String::from)
+                .to_vec(),
+        }
+    }
+}
+
+/// Pinning of tags to digests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Pin {
+    /// Which objects get digests.
+    pub targets: Targets,
+    /// Which images are left as they are.
+    pub skip: Skip,
+}
+
+/// All that the mutation room is told by the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// Whether an absent `imagePullPolicy` is filled by Kubernetes' rule where the API server does not.
+    pub pull_policy: bool,
+    /// Where `Always` is enforced.
+    pub always: Always,
+    /// Pinning.
+    pub pin: Pin,
+    /// Pull secrets.
+    pub pull_secrets: PullSecrets,
+    /// Namespaces in which nothing is ever changed.
+    pub excluded_namespaces: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            pull_policy: true,
+            always: Always::default(),
+            pin: Pin::default(),
+            pull_secrets: PullSecrets::default(),
+            excluded_namespaces: ["kube-system", "kube-node-lease"]
+                .map(String::from)
+                .to_vec(),
+        }
+    }
+}

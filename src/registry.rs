@@ -1,0 +1,1 @@
+//! One question: which digest has this image?
