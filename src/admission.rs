@@ -1,8 +1,23 @@
 //! `AdmissionReview` bytes in, `AdmissionReview` bytes out.
 
+mod decode;
+mod depth;
+mod encode;
+mod envelope;
+
 use std::time::Duration;
 
-/// A request that is no admission review; answered with an HTTP status instead of a review.
+use tokio::time::Instant;
+
+use crate::mutation::{self, Mode, Outcome};
+use crate::pipeline::Pipeline;
+use crate::workload::Kinds;
+
+pub use decode::{Request, decode};
+use encode::Answer;
+
+/// A request that is no admission review; answered with an HTTP status instead of a review, so that the
+/// `failurePolicy` of the webhook's registration decides.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct BadRequest {
@@ -12,24 +27,66 @@ pub struct BadRequest {
     pub message: String,
 }
 
-/// The admission side of the webhook.
-#[derive(Debug, Default)]
-pub struct Admission {}
-
-impl Admission {
-    /// Answers a review sent to `/mutate`; `budget` is the `timeout` of the request's URL.
-    pub async fn mutate(&self, _body: &[u8], _budget: Duration) -> Result<Vec<u8>, BadRequest> {
-        Err(BadRequest {
+impl BadRequest {
+    fn new(message: impl Into<String>) -> Self {
+        Self {
             status: 400,
-            message: "skeleton".into(),
-        })
-    }
-
-    /// Answers a review sent to `/validate`.
-    pub fn validate(&self, _body: &[u8]) -> Result<Vec<u8>, BadRequest> {
-        Err(BadRequest {
-            status: 400,
-            message: "skeleton".into(),
-        })
+            message: message.into(),
+        }
     }
 }
+
+/// The admission side of the webhook.
+pub struct Admission {
+    kinds: Kinds,
+    pipeline: Pipeline,
+}
+
+impl Admission {
+    /// Answers for objects of these kinds, by way of this pipeline.
+    pub fn new(kinds: Kinds, pipeline: Pipeline) -> Self {
+        Self { kinds, pipeline }
+    }
+
+    /// Answers a review sent to `/mutate`. `budget` is the `timeout` of the request's URL: how long the API server
+    /// waits.
+    pub async fn mutate(&self, body: &[u8], budget: Duration) -> Result<Vec<u8>, BadRequest> {
+        let deadline = Instant::now() + working_time(budget);
+        let request = decode(body, &self.kinds)?;
+        let outcome = match &request.review {
+            Some(review) => self
+                .pipeline
+                .decide(review, deadline)
+                .await
+                .unwrap_or_default(),
+            None => Outcome::default(),
+        };
+        tracing::debug!(uid = %request.uid, edits = outcome.edits.len(), "reviewed");
+        Ok(encode::review(&request.uid, &Answer::of(&outcome)))
+    }
+
+    /// Answers a review sent to `/validate`: the validating half of the `AlwaysPullImages` semantics.
+    pub fn validate(&self, body: &[u8]) -> Result<Vec<u8>, BadRequest> {
+        let request = decode(body, &self.kinds)?;
+        let settings = self.pipeline.settings();
+        let violations = match &request.review {
+            Some(review) => mutation::violations(review, settings),
+            None => Vec::new(),
+        };
+        let answer = match (&*violations, settings.mode) {
+            ([], _) => Answer::default(),
+            (violations, Mode::Audit) => Answer::warning(violations),
+            ([violation], Mode::Enforce) => Answer::denied(violation.clone()),
+            (violations, Mode::Enforce) => Answer::denied(format!("[{}]", violations.join(", "))),
+        };
+        Ok(encode::review(&request.uid, &answer))
+    }
+}
+
+/// How much of the API server's time may be spent: all but a tenth of it, or 300 ms if that is more.
+fn working_time(budget: Duration) -> Duration {
+    budget.saturating_sub(Duration::from_millis(300).max(budget / 10))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,31 @@
-//! Decisions.
+//! What surepull decides: slots and facts in, edits, warnings and audit notes out. Nothing here does I/O.
+//!
+//! A decision has two halves. [`draft`] looks at the object, its stored state and the settings, and says which
+//! questions the outside world has to answer. [`Draft::settle`] turns the answers into an [`Outcome`].
 
+mod always;
+mod draft;
+mod edit;
+mod json_patch;
+mod notes;
+mod pin;
+mod policy;
+mod pull_secrets;
+mod record;
+mod review;
 mod settings;
+mod settle;
 
+pub use always::violations;
+pub use draft::{Draft, Question, draft};
+pub use edit::{Change, Edit, Field};
+pub use json_patch::json_patch;
+pub(crate) use notes::warnings;
+pub use pull_secrets::{Account, AccountQuestion};
+pub use record::{PINNED, Record};
+pub use review::{Review, Skipped};
 pub use settings::{Always, Mode, Pin, PullSecrets, Settings, Skip, Targets};
+pub use settle::{Facts, Outcome};
+
+#[cfg(test)]
+mod tests;

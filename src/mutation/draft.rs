@@ -1,0 +1,238 @@
+//! The first half of a decision: what is to be done with each slot, and what has to be asked for that.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::image::Reference;
+use crate::workload::{Class, Object, PodSpec, Reach, Scope, Slot, SlotKind, SlotName, Template};
+
+use super::pin::{self, Decision, Stored};
+use super::policy::{self, Rule};
+use super::{AccountQuestion, Record, Review, Settings, Skipped, Targets, always, pull_secrets};
+
+/// Which digest has this image?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question<'r> {
+    /// The image, parsed, with the text as written.
+    pub image: Reference<'r>,
+    /// An answer of some minutes ago is too old: the user has just changed the tag, or asked for a restart.
+    pub fresh: bool,
+}
+
+/// A decision that waits for facts.
+#[derive(Debug)]
+pub struct Draft<'r> {
+    pub(super) review: &'r Review<'r>,
+    pub(super) settings: &'r Settings,
+    pub(super) scope: Scope,
+    pub(super) slots: Vec<Planned<'r>>,
+    pub(super) recorded: Record,
+    questions: Vec<Question<'r>>,
+    account: Option<AccountQuestion<'r>>,
+}
+
+/// What is to be done with one slot.
+#[derive(Debug)]
+pub(super) struct Planned<'r> {
+    pub(super) template: &'r Template<'r>,
+    pub(super) slot: &'r Slot<'r>,
+    pub(super) policy: Option<&'static str>,
+    pub(super) image: Image<'r>,
+}
+
+/// What is to be done with an image.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Image<'r> {
+    /// Nothing.
+    Leave,
+    /// It becomes this text.
+    Set(&'r str),
+    /// The answer to this question decides; without one it becomes the text, if there is one. The image as written
+    /// comes last.
+    Ask(usize, Option<&'r str>, &'r str),
+}
+
+/// Drafts the decision about an object, or says why it is left alone.
+pub fn draft<'r>(review: &'r Review<'r>, settings: &'r Settings) -> Result<Draft<'r>, Skipped> {
+    let scope = review.scope(settings)?;
+    let old = review.old.as_ref();
+    let recorded = old
+        .and_then(|old| old.meta.annotations.pinned.get())
+        .map(Record::parse)
+        .unwrap_or_default();
+    let mut drafter = Drafter {
+        scope,
+        settings,
+        review,
+        questions: Vec::new(),
+        asked: HashMap::new(),
+    };
+    let slots = drafter.slots(&recorded);
+    let questions = drafter.questions;
+    Ok(Draft {
+        review,
+        settings,
+        scope,
+        slots,
+        recorded,
+        questions,
+        account: account(review, scope, settings),
+    })
+}
+
+impl<'r> Draft<'r> {
+    /// The images to be looked up, each once.
+    pub fn questions(&self) -> &[Question<'r>] {
+        &self.questions
+    }
+
+    /// The account to be looked up.
+    pub fn account(&self) -> Option<AccountQuestion<'r>> {
+        self.account
+    }
+}
+
+/// The account whose pull secrets the Pod may get.
+fn account<'r>(
+    review: &'r Review<'r>,
+    scope: Scope,
+    settings: &Settings,
+) -> Option<AccountQuestion<'r>> {
+    let spec = pod(&review.object, review.class)?;
+    let names = spec.pull_secrets.names()?;
+    let stored = match &review.old {
+        Some(old) if scope.metadata => Some(pod(old, review.class)?.pull_secrets.names()?),
+        _ if scope.pull_secrets => None,
+        _ => return None,
+    };
+    let question = AccountQuestion {
+        namespace: &review.namespace,
+        name: spec.account(),
+    };
+    pull_secrets::asks(settings.pull_secrets, names, stored).then_some(question)
+}
+
+/// The spec of a Pod.
+pub(super) fn pod<'o, 'a>(object: &'o Object<'a>, class: Class) -> Option<&'o PodSpec<'a>> {
+    object
+        .templates
+        .first()
+        .filter(|_| class == Class::Pod)
+        .map(|template| &template.spec)
+}
+
+struct Drafter<'r> {
+    scope: Scope,
+    settings: &'r Settings,
+    review: &'r Review<'r>,
+    questions: Vec<Question<'r>>,
+    asked: HashMap<(&'r str, bool), usize>,
+}
+
+/// The stored state of one template.
+struct Before<'r> {
+    template: &'r Template<'r>,
+    slots: HashMap<(SlotKind, SlotName<'r>), &'r Slot<'r>>,
+}
+
+impl<'r> Drafter<'r> {
+    fn slots(&mut self, recorded: &Record) -> Vec<Planned<'r>> {
+        let old: HashMap<&str, &'r Template<'r>> = self
+            .review
+            .old
+            .iter()
+            .flat_map(|old| &old.templates)
+            .map(|template| (&*template.at, template))
+            .collect();
+        let mut slots = Vec::new();
+        for template in &self.review.object.templates {
+            let before = old.get(&*template.at).map(|template| Before {
+                template,
+                slots: template.spec.by_name(),
+            });
+            slots.extend(
+                template
+                    .spec
+                    .slots
+                    .iter()
+                    .filter_map(|slot| self.slot(template, slot, before.as_ref(), recorded)),
+            );
+        }
+        slots
+    }
+
+    fn slot(
+        &mut self,
+        template: &'r Template<'r>,
+        slot: &'r Slot<'r>,
+        before: Option<&Before<'r>>,
+        recorded: &Record,
+    ) -> Option<Planned<'r>> {
+        let (class, settings) = (self.review.class, self.settings);
+        let old =
+            before.and_then(|before| before.slots.get(&(slot.kind, slot.identity())).copied());
+        // Of a subresource only what is new may be touched.
+        if !self.scope.metadata && (self.scope.image(slot.kind) == Reach::None || old.is_some()) {
+            return None;
+        }
+        let stored = before.zip(old).map(|(before, old)| Stored {
+            image: &old.image,
+            written: if recorded.is_empty() {
+                None
+            } else {
+                recorded.written(&Record::key(template, slot), &old.image)
+            },
+            restarted: before.template.annotations.restarted_at
+                != template.annotations.restarted_at,
+        });
+        let same_image = stored.is_some_and(|stored| {
+            stored.image == slot.image || stored.written == Some(&*slot.image)
+        });
+        let rule = Rule {
+            always: always::applies(class, settings),
+            fill: settings.pull_policy,
+            reach: self.scope.policy(slot.kind),
+        };
+        let policy = policy::policy(slot, old, same_image, rule);
+        let effective = policy.or(slot.policy.get()).unwrap_or_default();
+        let skip = is_target(class, settings.pin.targets).then_some(&settings.pin.skip);
+        let image = match pin::decide(slot, stored, self.scope.image(slot.kind), effective, skip) {
+            Decision::Leave => Image::Leave,
+            Decision::Carry(text) => Image::Set(text),
+            Decision::Ask {
+                image,
+                fresh,
+                fallback,
+            } => {
+                let written = image.text();
+                Image::Ask(self.ask(image, fresh), fallback, written)
+            }
+        };
+        Some(Planned {
+            template,
+            slot,
+            policy,
+            image,
+        })
+    }
+
+    fn ask(&mut self, image: Reference<'r>, fresh: bool) -> usize {
+        match self.asked.entry((image.text(), fresh)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                self.questions.push(Question { image, fresh });
+                *new.insert(self.questions.len() - 1)
+            }
+        }
+    }
+}
+
+/// Whether objects of this class get digests.
+fn is_target(class: Class, targets: Targets) -> bool {
+    match targets {
+        Targets::None => false,
+        Targets::All => true,
+        Targets::Pods => class == Class::Pod,
+        Targets::Templates => class != Class::Pod,
+    }
+}

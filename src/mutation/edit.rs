@@ -1,0 +1,85 @@
+//! An edit: an address and a change, never text. A JSON patch and a manifest each render the same edits.
+
+use std::fmt;
+
+use crate::workload::SlotKind;
+
+use super::PINNED;
+
+/// One change of one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit<'r> {
+    /// JSON pointer of the pod spec; unused for the object's annotation.
+    pub spec: &'r str,
+    /// Which field.
+    pub field: Field<'r>,
+    /// What becomes of it.
+    pub change: Change,
+}
+
+/// The fields that surepull ever changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'r> {
+    /// The image of a slot: list, position, name for messages.
+    Image(SlotKind, usize, &'r str),
+    /// The pull policy of a slot.
+    Policy(SlotKind, usize, &'r str),
+    /// `imagePullSecrets` of the pod spec.
+    PullSecrets,
+    /// The record, in the object's own metadata.
+    Annotation,
+}
+
+/// What becomes of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is absent, or `null`, and gets this text.
+    Add(String),
+    /// It gets this text instead of another.
+    Replace(String),
+    /// It goes.
+    Remove,
+    /// The list is absent, or `null`, and becomes a list of these names.
+    AddNames(Vec<String>),
+    /// The list is there, and gets these names at its end.
+    Append(Vec<String>),
+    /// The map that holds the field is absent, and becomes a map with this text in it alone.
+    AddToNewMap(String),
+    /// So is the map that would hold that map.
+    AddToNewMaps(String),
+}
+
+/// What the edit does, as a half sentence with a verb: `set the image of container "c" to app@sha256:…`.
+impl fmt::Display for Edit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.field {
+            Field::Image(kind, _, name) => format!("the image of {}", place(kind, name)),
+            Field::Policy(kind, _, name) => format!("the pull policy of {}", place(kind, name)),
+            Field::PullSecrets => "imagePullSecrets".to_owned(),
+            Field::Annotation => format!("annotation {PINNED}"),
+        };
+        match &self.change {
+            Change::Add(to)
+            | Change::Replace(to)
+            | Change::AddToNewMap(to)
+            | Change::AddToNewMaps(to) => {
+                write!(f, "set {what} to {to}")
+            }
+            Change::Remove => write!(f, "remove {what}"),
+            Change::AddNames(names) | Change::Append(names) => {
+                write!(f, "add {} to {what}", names.join(", "))
+            }
+        }
+    }
+}
+
+/// A slot as people call it.
+pub(super) fn place(kind: SlotKind, name: &str) -> String {
+    let kind = match kind {
+        SlotKind::Init => "init container",
+        SlotKind::Container => "container",
+        SlotKind::Ephemeral => "ephemeral container",
+        SlotKind::Volume => "volume",
+    };
+    format!("{kind} {name:?}")
+}

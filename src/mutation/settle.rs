@@ -1,0 +1,243 @@
+//! The second half of a decision: with the answers, the edits and what people are told of them.
+
+use crate::image::Digest;
+use crate::workload::{List, Presence, Text};
+
+use super::draft::{Image, Planned, pod};
+use super::edit::{Change, Edit, Field, place};
+use super::notes::{annotation_value, warnings};
+use super::{Account, Draft, Mode, Record, pull_secrets};
+
+/// The answers to a draft's questions.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// A digest for each question, in the order of [`Draft::questions`], or a sentence that says why there is none.
+    pub digests: Vec<Result<Digest, String>>,
+    /// The account, if it was asked for and is known.
+    pub account: Option<Account>,
+}
+
+/// What comes of a review.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome<'r> {
+    /// What is to be changed, in a fixed order.
+    pub edits: Vec<Edit<'r>>,
+    /// What the user is told: at most 4096 characters, 256 each
+    /// (`staging/src/k8s.io/apiserver/pkg/endpoints/filters/warning.go`).
+    pub warnings: Vec<String>,
+    /// What the auditor is told. The keys are parts of qualified names.
+    pub audit: Vec<(&'static str, String)>,
+}
+
+impl<'r> Draft<'r> {
+    /// Decides.
+    pub fn settle(self, facts: &Facts) -> Outcome<'r> {
+        let mut edits = Vec::with_capacity(2 * self.slots.len() + 2);
+        let mut record = Keeper::new(&self);
+        let mut failures = Vec::new();
+        for planned in &self.slots {
+            let (image, failure) = image(planned, facts);
+            failures.extend(failure);
+            record.keep(planned, image.as_ref());
+            edits.extend(slot_edits(planned, image));
+        }
+        edits.extend(self.pull_secrets(facts.account.as_ref()));
+        let pinned = annotation_value(
+            record
+                .record
+                .digests()
+                .map(|(slot, digest)| format!("{slot}={digest}")),
+        );
+        edits.extend(self.annotation(&record));
+        let mut outcome = Outcome {
+            edits,
+            ..Outcome::default()
+        };
+        if self.settings.mode == Mode::Audit {
+            let changes: Vec<String> = outcome
+                .edits
+                .drain(..)
+                .map(|edit| format!("surepull would {edit}"))
+                .collect();
+            outcome
+                .audit
+                .extend(annotation_value(&changes).map(|value| ("would-change", value)));
+            failures.splice(0..0, changes);
+        } else {
+            outcome.audit.extend(
+                pinned
+                    .filter(|_| !outcome.edits.is_empty())
+                    .map(|value| ("pinned", value)),
+            );
+            outcome
+                .audit
+                .extend(annotation_value(&failures).map(|value| ("unpinned", value)));
+        }
+        outcome.warnings = warnings(failures);
+        outcome
+    }
+
+    fn pull_secrets(&self, account: Option<&Account>) -> Option<Edit<'r>> {
+        let template = self.review.object.templates.first()?;
+        let (list, account) = (&template.spec.pull_secrets, account?);
+        let names = list.names()?;
+        let missing = pull_secrets::missing(self.settings.pull_secrets, names, account);
+        if !self.scope.pull_secrets {
+            // Pull secrets of a stored Pod are immutable: they can but be given back.
+            let stored = pod(self.review.old.as_ref()?, self.review.class)?
+                .pull_secrets
+                .names()?;
+            if !stored.iter().map(|name| &**name).eq(names
+                .iter()
+                .map(|name| &**name)
+                .chain(missing.iter().copied()))
+            {
+                return None;
+            }
+        }
+        if missing.is_empty() {
+            return None;
+        }
+        let missing = missing.into_iter().map(str::to_owned).collect();
+        let change = if matches!(list, List::Names(_)) {
+            Change::Append(missing)
+        } else {
+            Change::AddNames(missing)
+        };
+        Some(Edit {
+            spec: &template.at,
+            field: Field::PullSecrets,
+            change,
+        })
+    }
+
+    /// Brings the record in the object's metadata up to date.
+    fn annotation(&self, keeper: &Keeper<'_>) -> Option<Edit<'r>> {
+        if !self.scope.metadata || keeper.record == keeper.present {
+            return None;
+        }
+        let meta = &self.review.object.meta;
+        let text = || keeper.record.text();
+        let change = match (meta.presence, meta.annotations.presence) {
+            (Presence::Unfit, _) | (Presence::Present, Presence::Unfit) => return None,
+            (Presence::Absent | Presence::Null, _) => Change::AddToNewMaps(text()),
+            (_, Presence::Absent | Presence::Null) => Change::AddToNewMap(text()),
+            _ if keeper.record.is_empty() => Change::Remove,
+            _ if meta.annotations.pinned == Text::Absent => Change::Add(text()),
+            _ => Change::Replace(text()),
+        };
+        Some(Edit {
+            spec: "",
+            field: Field::Annotation,
+            change,
+        })
+    }
+}
+
+/// A new image text, and the digest in it if it is a new one.
+struct NewImage<'f> {
+    text: String,
+    digest: Option<&'f Digest>,
+}
+
+/// The new image of a slot, if it gets one, and what to say if it should have got one.
+fn image<'f>(planned: &Planned<'_>, facts: &'f Facts) -> (Option<NewImage<'f>>, Option<String>) {
+    let keep = |text: &str| NewImage {
+        text: text.to_owned(),
+        digest: None,
+    };
+    match planned.image {
+        Image::Leave => (None, None),
+        Image::Set(text) => (Some(keep(text)), None),
+        Image::Ask(question, fallback, written) => match facts.digests.get(question) {
+            Some(Ok(digest)) => (
+                Some(NewImage {
+                    text: format!("{written}@{digest}"),
+                    digest: Some(digest),
+                }),
+                None,
+            ),
+            answer => {
+                let why = answer
+                    .and_then(|answer| answer.as_ref().err())
+                    .map_or("no answer", |why| why);
+                let slot = place(planned.slot.kind, &planned.slot.identity().to_string());
+                (
+                    fallback.map(keep),
+                    Some(format!("{slot}: image {written} is not pinned: {why}")),
+                )
+            }
+        },
+    }
+}
+
+fn slot_edits<'r>(
+    planned: &Planned<'r>,
+    image: Option<NewImage<'_>>,
+) -> impl Iterator<Item = Edit<'r>> {
+    let slot = planned.slot;
+    let name = slot.name.as_deref().unwrap_or_default();
+    let edit = |field, change| Edit {
+        spec: &planned.template.at,
+        field,
+        change,
+    };
+    let image = image.filter(|image| image.text != slot.image);
+    let image = image.map(|image| {
+        edit(
+            Field::Image(slot.kind, slot.index, name),
+            Change::Replace(image.text),
+        )
+    });
+    let policy = planned.policy.map(|policy| {
+        let absent = slot.policy == Text::Absent;
+        let policy = policy.to_owned();
+        let change = if absent {
+            Change::Add(policy)
+        } else {
+            Change::Replace(policy)
+        };
+        edit(Field::Policy(slot.kind, slot.index, name), change)
+    });
+    image.into_iter().chain(policy)
+}
+
+/// Collects what is recorded of the object as it will be stored.
+struct Keeper<'d> {
+    record: Record,
+    present: Record,
+    stored: &'d Record,
+}
+
+impl<'d> Keeper<'d> {
+    fn new(draft: &'d Draft<'_>) -> Self {
+        let annotation = draft
+            .review
+            .object
+            .meta
+            .annotations
+            .pinned
+            .get()
+            .unwrap_or_default();
+        Self {
+            record: Record::default(),
+            present: Record::parse(annotation),
+            stored: &draft.recorded,
+        }
+    }
+
+    fn keep(&mut self, planned: &Planned<'_>, image: Option<&NewImage<'_>>) {
+        let digest = image.and_then(|image| image.digest);
+        if digest.is_none() && self.present.is_empty() && self.stored.is_empty() {
+            return;
+        }
+        let key = Record::key(planned.template, planned.slot);
+        let now = image.map_or(&*planned.slot.image, |image| &image.text);
+        match (digest, planned.image) {
+            (Some(digest), Image::Ask(_, _, written)) => self.record.note(key, written, digest),
+            _ if self.record.keep(&key, self.stored, now) => {}
+            // What was recorded earlier in the same request, before the webhook was invoked again.
+            _ => _ = self.record.keep(&key, &self.present, now),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! One walk over an object, along its [`Shape`], in any format that serde reads.
+
+use std::collections::HashSet;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess};
+
+use super::lenient::{Key, Lenient, Read, once};
+use super::meta::MetaReader;
+use super::object::{Annotations, Meta, Object, Template};
+use super::pod_spec::SpecReader;
+use super::shape::{Leaf, Shape};
+
+/// Reads an [`Object`] along a shape. A repeated key along the way is an error, because readers differ in which of
+/// the two they take; whatever else does not fit is left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Survey<'s>(pub &'s Shape);
+
+impl<'de> DeserializeSeed<'de> for Survey<'_> {
+    /// None where the value is no map, such as the `null` of an absent old object.
+    type Value = Option<Object<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let mut object = Object::default();
+        let mut at = String::new();
+        let walk = Walk {
+            shape: self.0,
+            at: &mut at,
+            templates: &mut object.templates,
+            root: Some(&mut object.meta),
+        };
+        let is_map = Read(walk).deserialize(deserializer)?;
+        Ok(is_map.then_some(object))
+    }
+}
+
+/// Walks the shape; at the root it reads the object's metadata as well.
+struct Walk<'w, 'de> {
+    shape: &'w Shape,
+    at: &'w mut String,
+    templates: &'w mut Vec<Template<'de>>,
+    root: Option<&'w mut Meta<'de>>,
+}
+
+impl<'de> Walk<'_, 'de> {
+    fn below<R>(
+        &mut self,
+        segment: &str,
+        shape: &Shape,
+        read: impl FnOnce(Read<Walk<'_, 'de>>) -> R,
+    ) -> R {
+        let length = self.at.len();
+        self.at.push('/');
+        push_escaped(self.at, segment);
+        let result = read(Read(Walk {
+            shape,
+            at: self.at,
+            templates: self.templates,
+            root: None,
+        }));
+        self.at.truncate(length);
+        result
+    }
+
+    fn template<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let (mut meta, mut spec) = (None, None);
+        while let Some(key) = map.next_key_seed(Read(Key))? {
+            match &*key {
+                "metadata" => once(&mut meta, &mut map, "metadata", Read(MetaReader))?,
+                "spec" => once(&mut spec, &mut map, "spec", Read(SpecReader))?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        let meta = meta.unwrap_or_default();
+        let mut template = Template {
+            at: format!("{}/spec", self.at),
+            ..Template::default()
+        };
+        match self.root {
+            // A Pod: its annotations are the object's.
+            Some(root) => *root = meta,
+            None => template.annotations = meta.annotations,
+        }
+        if let Some(spec) = spec.flatten() {
+            template.spec = spec;
+            self.templates.push(template);
+        }
+        Ok(())
+    }
+
+    fn spec<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        if let Some(spec) = SpecReader.map(map)? {
+            self.templates.push(Template {
+                at: self.at.clone(),
+                annotations: Annotations::default(),
+                spec,
+            });
+        }
+        Ok(())
+    }
+
+    fn keys<A: MapAccess<'de>>(
+        mut self,
+        keys: &[(String, Shape)],
+        mut map: A,
+    ) -> Result<(), A::Error> {
+        let mut seen = vec![false; keys.len()];
+        let mut meta = None;
+        while let Some(key) = map.next_key_seed(Read(Key))? {
+            if let Some(index) = keys.iter().position(|(known, _)| *known == key) {
+                if std::mem::replace(&mut seen[index], true) {
+                    return Err(A::Error::custom(format!(
+                        "duplicate field `{key}` at {:?}",
+                        self.at
+                    )));
+                }
+                self.below(&key, &keys[index].1, |walk| map.next_value_seed(walk))?;
+            } else if self.root.is_some() && key == "metadata" {
+                once(&mut meta, &mut map, "metadata", Read(MetaReader))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        if let (Some(root), Some(meta)) = (self.root, meta) {
+            *root = meta;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Lenient<'de> for Walk<'_, 'de> {
+    /// Whether the value is a map.
+    type Value = bool;
+
+    fn unfit(self) -> bool {
+        false
+    }
+
+    fn map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<bool, A::Error> {
+        match self.shape {
+            Shape::Leaf(Leaf::Template) => self.template(map)?,
+            Shape::Leaf(Leaf::Spec) => self.spec(map)?,
+            Shape::Keys(keys) => self.keys(keys, map)?,
+            Shape::Each(shape) => {
+                let mut seen = HashSet::new();
+                while let Some(key) = map.next_key_seed(Read(Key))? {
+                    self.below(&key, shape, |walk| map.next_value_seed(walk))?;
+                    if let Some(key) = seen.replace(key) {
+                        return Err(A::Error::custom(format!(
+                            "duplicate field `{key}` at {:?}",
+                            self.at
+                        )));
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<bool, A::Error> {
+        let Shape::Each(shape) = self.shape else {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(false);
+        };
+        let mut index = 0_usize;
+        while self
+            .below(&index.to_string(), shape, |walk| {
+                seq.next_element_seed(walk)
+            })?
+            .is_some()
+        {
+            index += 1;
+        }
+        Ok(false)
+    }
+}
+
+/// Appends a segment of a JSON pointer (RFC 6901, section 3).
+fn push_escaped(pointer: &mut String, segment: &str) {
+    for character in segment.chars() {
+        match character {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            _ => pointer.push(character),
+        }
+    }
+}
