@@ -1,0 +1,5 @@
+//! What the integration tests share.
+
+#![allow(dead_code, reason = "no test uses all of it")]
+
+pub(crate) mod vectors;
