@@ -18,14 +18,12 @@ pub struct AccountQuestion<'r> {
 pub struct Account {
     /// `imagePullSecrets`, in order; empty names and repeated ones included.
     pub pull_secrets: Vec<String>,
-    /// `kubernetes.io/enforce-mountable-secrets` is true: a Pod that names another pull secret than the account's own
-    /// is rejected.
-    pub enforce_mountable_secrets: bool,
 }
 
 /// The names to be added at the end of a Pod's pull secrets: what is missing, never what replaces.
 ///
-/// All of them are the account's own, so an account that enforces its mountable secrets accepts them.
+/// All of them are the account's own, so an account annotated `kubernetes.io/enforce-mountable-secrets`, whose Pods
+/// may name no other pull secret, accepts them.
 pub(super) fn missing<'f>(
     how: PullSecrets,
     names: &[Cow<'_, str>],

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::workload::{Class, Object, Operation, Scope, scope};
+use crate::workload::{Class, Object, Operation, Presence, Scope, scope};
 
 use super::Settings;
 
@@ -37,6 +37,8 @@ pub enum Skipped {
     Controlled,
     /// It mirrors a static Pod, which the kubelet runs from a file (`pkg/kubelet/pod/pod_manager.go`).
     Mirror,
+    /// Its metadata is not of the form that the API server takes, so nothing could be recorded in it.
+    Unfit,
 }
 
 impl Review<'_> {
@@ -45,7 +47,9 @@ impl Review<'_> {
         let scope =
             scope(self.class, &self.subresource, self.operation).ok_or(Skipped::OutOfScope)?;
         let meta = &self.object.meta;
-        if settings
+        if [meta.presence, meta.annotations.presence].contains(&Presence::Unfit) {
+            Err(Skipped::Unfit)
+        } else if settings
             .excluded_namespaces
             .iter()
             .any(|excluded| *excluded == self.namespace)

@@ -57,6 +57,7 @@ impl<'r> Draft<'r> {
             let changes: Vec<String> = outcome
                 .edits
                 .drain(..)
+                .filter(|edit| edit.field != Field::Annotation)
                 .map(|edit| format!("surepull would {edit}"))
                 .collect();
             outcome
@@ -119,7 +120,6 @@ impl<'r> Draft<'r> {
         let meta = &self.review.object.meta;
         let text = || keeper.record.text();
         let change = match (meta.presence, meta.annotations.presence) {
-            (Presence::Unfit, _) | (Presence::Present, Presence::Unfit) => return None,
             (Presence::Absent | Presence::Null, _) => Change::AddToNewMaps(text()),
             (_, Presence::Absent | Presence::Null) => Change::AddToNewMap(text()),
             _ if keeper.record.is_empty() => Change::Remove,
@@ -162,9 +162,14 @@ fn image<'f>(planned: &Planned<'_>, facts: &'f Facts) -> (Option<NewImage<'f>>, 
                     .and_then(|answer| answer.as_ref().err())
                     .map_or("no answer", |why| why);
                 let slot = place(planned.slot.kind, &planned.slot.identity().to_string());
+                let state = if fallback.is_some() {
+                    "keeps the digest it has"
+                } else {
+                    "is not pinned"
+                };
                 (
                     fallback.map(keep),
-                    Some(format!("{slot}: image {written} is not pinned: {why}")),
+                    Some(format!("{slot}: image {written} {state}: {why}")),
                 )
             }
         },

@@ -1,1 +1,570 @@
+//! The rules for one object, as tables; `tests/vectors_mutation.rs` and `tests/property.rs` have the breadth.
 
+use serde::de::DeserializeSeed;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::image::Digest;
+use crate::workload::{Kinds, Operation, Survey};
+
+fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+/// `text` pinned, where the registry's answer is `content`.
+fn pinned(text: &str, content: &str) -> String {
+    format!("{text}@{}", digest(content))
+}
+
+fn review<'v>(
+    operation: Operation,
+    subresource: &'v str,
+    object: &'v Value,
+    old: Option<&'v Value>,
+) -> Review<'v> {
+    let kinds = Kinds::default();
+    let group = object["apiVersion"]
+        .as_str()
+        .and_then(|version| version.split_once('/'))
+        .map_or("", |(group, _)| group);
+    let workload = kinds.find(group, object["kind"].as_str().unwrap()).unwrap();
+    let survey = |object| Survey(&workload.shape).deserialize(object).unwrap();
+    Review {
+        class: workload.class,
+        operation,
+        subresource: subresource.into(),
+        namespace: "ns".into(),
+        object: survey(object).unwrap(),
+        old: old.and_then(survey),
+    }
+}
+
+/// What is asked, the patch, and the warnings, where every image but those named `gone` has the digest of `content`.
+fn run(
+    review: &Review<'_>,
+    settings: &Settings,
+    content: &str,
+) -> (Vec<(String, bool)>, Value, Vec<String>) {
+    let Ok(draft) = draft(review, settings) else {
+        return (Vec::new(), json!([]), Vec::new());
+    };
+    let asked = draft
+        .questions()
+        .iter()
+        .map(|question| (question.image.text().to_owned(), question.fresh))
+        .collect();
+    let answer = |question: &Question<'_>| {
+        if question.image.path().contains("gone") {
+            Err("manifest unknown".to_owned())
+        } else {
+            Ok(digest(content))
+        }
+    };
+    let digests = draft.questions().iter().map(answer).collect();
+    let outcome = draft.settle(&Facts {
+        digests,
+        account: None,
+    });
+    (
+        asked,
+        serde_json::from_slice(&json_patch(&outcome.edits)).unwrap(),
+        outcome.warnings,
+    )
+}
+
+fn pod(image: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": image, "imagePullPolicy": "IfNotPresent"}]}})
+}
+
+fn deployment(image: &str) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"template": {"metadata": {}, "spec": {"containers": [{"name": "c", "image": image, "imagePullPolicy": "IfNotPresent"}]}}}})
+}
+
+fn job(image: &str) -> Value {
+    let mut job = deployment(image);
+    job["apiVersion"] = "batch/v1".into();
+    job["kind"] = "Job".into();
+    job
+}
+
+fn image(object: &mut Value) -> &mut Value {
+    let pointer = if object["kind"] == "Pod" {
+        "/spec/containers/0/image"
+    } else {
+        "/spec/template/spec/containers/0/image"
+    };
+    object.pointer_mut(pointer).unwrap()
+}
+
+/// The object as surepull left it when it was created.
+fn stored(mut object: Value, content: &str) -> Value {
+    let (_, patch, _) = run(
+        &review(Operation::Create, "", &object.clone(), None),
+        &Settings::default(),
+        content,
+    );
+    ::json_patch::patch(
+        &mut object,
+        &serde_json::from_value::<::json_patch::Patch>(patch).unwrap(),
+    )
+    .unwrap();
+    object
+}
+
+#[test]
+fn a_created_pod_is_pinned_and_recorded() {
+    let (asked, patch, warnings) = run(
+        &review(Operation::Create, "", &pod("nginx:1"), None),
+        &Settings::default(),
+        "x",
+    );
+    assert_eq!(asked, [("nginx:1".to_owned(), false)]);
+    let record =
+        json!({"/spec/containers/c": {"image": "nginx:1", "digest": digest("x").as_str()}});
+    assert_eq!(
+        patch,
+        json!([
+            {"op": "replace", "path": "/spec/containers/0/image", "value": pinned("nginx:1", "x")},
+            {"op": "add", "path": "/metadata/annotations", "value": {"surepull.dev/pinned": record}},
+        ])
+    );
+    assert!(warnings.is_empty());
+}
+
+#[test]
+fn what_is_not_pinned_is_not_asked_for() {
+    let user_digest = pinned("app:1", "user");
+    for image in [
+        "",
+        " app",
+        "App:1",
+        "localhost/app",
+        "127.0.0.1:5000/app",
+        "ko.local/app",
+        user_digest.as_str(),
+    ] {
+        let (asked, patch, warnings) = run(
+            &review(Operation::Create, "", &pod(image), None),
+            &Settings::default(),
+            "x",
+        );
+        assert_eq!(
+            (asked, patch, warnings),
+            (vec![], json!([]), vec![]),
+            "{image}"
+        );
+    }
+    let mut never = pod("app:1");
+    never["spec"]["containers"][0]["imagePullPolicy"] = "Never".into();
+    assert_eq!(
+        run(
+            &review(Operation::Create, "", &never, None),
+            &Settings::default(),
+            "x"
+        )
+        .0,
+        []
+    );
+    let templates = Settings {
+        pin: Pin {
+            targets: Targets::Templates,
+            ..Pin::default()
+        },
+        ..Settings::default()
+    };
+    assert_eq!(
+        run(
+            &review(Operation::Create, "", &pod("app:1"), None),
+            &templates,
+            "x"
+        )
+        .0,
+        []
+    );
+    assert_eq!(
+        run(
+            &review(Operation::Create, "", &job("app:1"), None),
+            &templates,
+            "x"
+        )
+        .0
+        .len(),
+        1
+    );
+}
+
+#[test]
+fn objects_that_are_nobodys_business() {
+    let controller = json!([{"kind": "Deployment", "controller": true}]);
+    let cases = [
+        (
+            "/metadata/ownerReferences",
+            controller.clone(),
+            deployment("app"),
+            Err(Skipped::Controlled),
+        ),
+        (
+            "/metadata/ownerReferences",
+            json!([{"kind": "X", "controller": false}]),
+            deployment("app"),
+            Ok(()),
+        ),
+        ("/metadata/ownerReferences", controller, pod("app"), Ok(())),
+        (
+            "/metadata/deletionTimestamp",
+            json!("2026-01-01T00:00:00Z"),
+            pod("app"),
+            Err(Skipped::Deleting),
+        ),
+        (
+            "/metadata/annotations",
+            json!({"kubernetes.io/config.mirror": ""}),
+            pod("app"),
+            Err(Skipped::Mirror),
+        ),
+        (
+            "/metadata/annotations",
+            json!("text"),
+            pod("app"),
+            Err(Skipped::Unfit),
+        ),
+    ];
+    for (pointer, value, mut object, expected) in cases {
+        let member = pointer.strip_prefix("/metadata/").unwrap();
+        object["metadata"][member] = value;
+        let review = review(Operation::Create, "", &object, None);
+        assert_eq!(
+            review.scope(&Settings::default()).map(|_| ()),
+            expected,
+            "{object}"
+        );
+    }
+    let excluded = Settings {
+        excluded_namespaces: vec!["ns".into()],
+        ..Settings::default()
+    };
+    let object = pod("app");
+    assert_eq!(
+        review(Operation::Create, "", &object, None).scope(&excluded),
+        Err(Skipped::Namespace)
+    );
+    for (operation, subresource) in [
+        (Operation::Update, "status"),
+        (Operation::Update, "resize"),
+        (Operation::Delete, ""),
+        (Operation::Create, "binding"),
+    ] {
+        let review = review(operation, subresource, &object, None);
+        assert_eq!(
+            review.scope(&Settings::default()),
+            Err(Skipped::OutOfScope),
+            "{subresource}"
+        );
+    }
+}
+
+/// The update rules: (what was created, what is sent, what is asked and how fresh, the image that is stored then).
+#[test]
+fn an_update_touches_only_what_the_user_changed() {
+    type Kind = fn(&str) -> Value;
+    let old = pinned("app:1", "old");
+    let cases: &[(Kind, &str, Option<&str>, &str)] = &[
+        // Sent again as written: the stored digest, and no question.
+        (deployment, "app:1", None, &old),
+        (job, "app:1", None, &old),
+        (pod, "app:1", None, &old),
+        // Sent as stored.
+        (deployment, &old, None, &old),
+        // Another tag: resolved anew, but never for a Job, which would be refused.
+        (deployment, "app:2", Some("app:2"), "app:2@NEW"),
+        (pod, "app:2", Some("app:2"), "app:2@NEW"),
+        (job, "app:2", None, "app:2"),
+        // A digest that the user chose.
+        (
+            deployment,
+            "app:1@sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+            None,
+            "app:1@sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+        ),
+        // No digest to be had: what the user wrote.
+        (deployment, "gone:1", Some("gone:1"), "gone:1"),
+    ];
+    for (kind, sent, asks, expected) in cases {
+        let before = stored(kind("app:1"), "old");
+        let mut after = before.clone();
+        *image(&mut after) = Value::from(*sent);
+        let (asked, patch, _) = run(
+            &review(Operation::Update, "", &after, Some(&before)),
+            &Settings::default(),
+            "new",
+        );
+        let asks: Vec<_> = asks
+            .iter()
+            .map(|image| ((*image).to_owned(), true))
+            .collect();
+        assert_eq!(asked, asks, "{sent}");
+        let mut result = after.clone();
+        ::json_patch::patch(
+            &mut result,
+            &serde_json::from_value::<::json_patch::Patch>(patch).unwrap(),
+        )
+        .unwrap();
+        assert_eq!(
+            *image(&mut result),
+            expected.replace("NEW", digest("new").as_str()),
+            "{sent}"
+        );
+    }
+}
+
+#[test]
+fn an_untouched_slot_of_before_surepull_stays_unpinned() {
+    let before = deployment("app:1");
+    let mut after = before.clone();
+    after["metadata"]["labels"] = json!({"touched": "yes"});
+    assert_eq!(
+        run(
+            &review(Operation::Update, "", &after, Some(&before)),
+            &Settings::default(),
+            "x"
+        )
+        .1,
+        json!([])
+    );
+}
+
+#[test]
+fn a_digest_that_the_user_wrote_is_theirs_to_drop() {
+    let before = deployment(&pinned("app:1", "user"));
+    let after = deployment("app:1");
+    let (asked, ..) = run(
+        &review(Operation::Update, "", &after, Some(&before)),
+        &Settings::default(),
+        "x",
+    );
+    assert_eq!(asked, [("app:1".to_owned(), true)]);
+}
+
+#[test]
+fn a_restart_resolves_recorded_slots_anew() {
+    let before = stored(deployment("app:1"), "old");
+    let restart = |mut object: Value| {
+        object["spec"]["template"]["metadata"]["annotations"] =
+            json!({"kubectl.kubernetes.io/restartedAt": "now"});
+        object
+    };
+    let after = restart(before.clone());
+    let (asked, patch, _) = run(
+        &review(Operation::Update, "", &after, Some(&before)),
+        &Settings::default(),
+        "new",
+    );
+    assert_eq!(asked, [("app:1".to_owned(), true)]);
+    assert_eq!(patch[0]["value"], pinned("app:1", "new"));
+    assert!(
+        patch[1]["value"]
+            .as_str()
+            .unwrap()
+            .contains(digest("new").as_str()),
+        "the record follows: {patch}"
+    );
+
+    // A digest that the user wrote is not surepull's to change.
+    let theirs = deployment(&pinned("app:1", "user"));
+    let after = restart(theirs.clone());
+    assert_eq!(
+        run(
+            &review(Operation::Update, "", &after, Some(&theirs)),
+            &Settings::default(),
+            "new"
+        )
+        .0,
+        []
+    );
+
+    // No answer: the digest that runs now stays, and the user is told.
+    let before = {
+        let mut gone = stored(deployment("gone:1"), "old");
+        let text = Value::from(pinned("gone:1", "old"));
+        *image(&mut gone) = text;
+        gone["metadata"]["annotations"] = json!({PINNED: json!({"/spec/template/spec/containers/c": {"image": "gone:1", "digest": digest("old").as_str()}}).to_string()});
+        gone
+    };
+    let after = restart(before.clone());
+    let (asked, patch, warnings) = run(
+        &review(Operation::Update, "", &after, Some(&before)),
+        &Settings::default(),
+        "new",
+    );
+    assert_eq!((asked.len(), patch), (1, json!([])));
+    assert_eq!(
+        warnings,
+        ["container \"c\": image gone:1 keeps the digest it has: manifest unknown"]
+    );
+}
+
+#[test]
+fn a_stored_policy_is_given_back_and_no_other_set() {
+    let always = Settings {
+        always: Always::All,
+        ..Settings::default()
+    };
+    let with = |mut object: Value, policy: &str| {
+        let pointer = if object["kind"] == "Pod" {
+            "/spec/containers/0"
+        } else {
+            "/spec/template/spec/containers/0"
+        };
+        object.pointer_mut(pointer).unwrap()["imagePullPolicy"] = policy.into();
+        object
+    };
+    type Kind = fn(&str) -> Value;
+    let cases: &[(Kind, &str, &str, Option<&str>)] = &[
+        // Sent again as written: the stored Always, on a Pod and a Job too, where another value would be a 422.
+        (pod, "Always", "IfNotPresent", Some("Always")),
+        (job, "Always", "IfNotPresent", Some("Always")),
+        (deployment, "Always", "IfNotPresent", Some("Always")),
+        // Stored before Always was enforced: a change would be a 422, or touch what the user did not.
+        (pod, "IfNotPresent", "IfNotPresent", None),
+        (job, "IfNotPresent", "IfNotPresent", None),
+        (deployment, "IfNotPresent", "IfNotPresent", None),
+        // The user changed it.
+        (deployment, "IfNotPresent", "Never", Some("Always")),
+        (pod, "IfNotPresent", "Never", None),
+    ];
+    for (kind, before, after, expected) in cases {
+        let image = pinned("app:1", "user");
+        let (old, new) = (with(kind(&image), before), with(kind(&image), after));
+        let (_, patch, _) = run(
+            &review(Operation::Update, "", &new, Some(&old)),
+            &always,
+            "x",
+        );
+        assert_eq!(
+            patch[0]["value"].as_str(),
+            *expected,
+            "{} from {before} to {after}",
+            old["kind"]
+        );
+    }
+}
+
+#[test]
+fn of_ephemeral_containers_only_new_ones_change() {
+    let always = Settings {
+        always: Always::Pods,
+        ..Settings::default()
+    };
+    let mut before = pod("app:1");
+    before["spec"]["ephemeralContainers"] =
+        json!([{"name": "e0", "image": "tools:1", "imagePullPolicy": "IfNotPresent"}]);
+    let mut after = before.clone();
+    let new = json!({"name": "e1", "image": "tools:1", "imagePullPolicy": "IfNotPresent"});
+    after["spec"]["ephemeralContainers"]
+        .as_array_mut()
+        .unwrap()
+        .push(new);
+    let review = review(
+        Operation::Update,
+        "ephemeralcontainers",
+        &after,
+        Some(&before),
+    );
+    let (_, patch, _) = run(&review, &always, "x");
+    let at = |field: &str| format!("/spec/ephemeralContainers/1/{field}");
+    let expected = json!([
+        {"op": "replace", "path": at("image"), "value": pinned("tools:1", "x")},
+        {"op": "replace", "path": at("imagePullPolicy"), "value": "Always"},
+    ]);
+    assert_eq!(patch, expected);
+    let said = "pods \"p\" is forbidden: spec.ephemeralContainers[1].imagePullPolicy: Unsupported value: \"IfNotPresent\": supported values: \"Always\"";
+    assert_eq!(violations(&review, &always), [said]);
+}
+
+#[test]
+fn pull_secrets_of_a_stored_pod_are_given_back() {
+    let account = Some(Account {
+        pull_secrets: vec!["b".into(), "c".into()],
+    });
+    let with = |names: &[&str]| {
+        let mut pod = pod(&pinned("app", "user"));
+        pod["spec"]["imagePullSecrets"] = names.iter().map(|name| json!({"name": name})).collect();
+        pod
+    };
+    let add = |name: &str| json!({"op": "add", "path": "/spec/imagePullSecrets/-", "value": {"name": name}});
+    let cases: &[(&[&str], &[&str], Value)] = &[
+        (&["a", "b", "c"], &["a"], json!([add("b"), add("c")])),
+        (&["a", "b", "c"], &["a", "b", "c"], json!([])),
+        // Not what today's configuration makes of it: the user's own change, for the API server to refuse.
+        (&["a", "x"], &["a"], json!([])),
+        (&["a"], &["a"], json!([])),
+    ];
+    for (before, after, expected) in cases {
+        let (old, new) = (with(before), with(after));
+        let review = review(Operation::Update, "", &new, Some(&old));
+        let settings = Settings::default();
+        let draft = draft(&review, &settings).unwrap();
+        let account = draft.account().and(account.clone());
+        let outcome = draft.settle(&Facts {
+            digests: vec![],
+            account,
+        });
+        let patch: Value = serde_json::from_slice(&json_patch(&outcome.edits)).unwrap();
+        assert_eq!(patch, *expected, "{before:?} {after:?}");
+    }
+}
+
+#[test]
+fn audit_mode_tells_and_changes_nothing() {
+    let settings = Settings {
+        mode: Mode::Audit,
+        always: Always::Pods,
+        ..Settings::default()
+    };
+    let (_, patch, warnings) = run(
+        &review(Operation::Create, "", &pod("app:1"), None),
+        &settings,
+        "x",
+    );
+    assert_eq!(patch, json!([]));
+    let image = format!(
+        "surepull would set the image of container \"c\" to {}",
+        pinned("app:1", "x")
+    );
+    assert_eq!(
+        warnings,
+        [
+            &*image,
+            "surepull would set the pull policy of container \"c\" to Always"
+        ]
+    );
+}
+
+#[test]
+fn a_stale_record_goes_and_a_foreign_one_stays() {
+    let mut object = pod(&pinned("app:1", "user"));
+    let entry = json!({"/spec/containers/c": {"image": "app:2", "digest": digest("x").as_str()}})
+        .to_string();
+    object["metadata"]["annotations"] = json!({PINNED: entry});
+    let (_, patch, _) = run(
+        &review(Operation::Create, "", &object, None),
+        &Settings::default(),
+        "x",
+    );
+    assert_eq!(
+        patch,
+        json!([{"op": "remove", "path": "/metadata/annotations/surepull.dev~1pinned"}])
+    );
+    object["metadata"]["annotations"] = json!({PINNED: "somebody else's"});
+    assert_eq!(
+        run(
+            &review(Operation::Create, "", &object, None),
+            &Settings::default(),
+            "x"
+        )
+        .1,
+        json!([])
+    );
+}
