@@ -1,8 +1,25 @@
 //! Registry credentials, read and matched as the kubelet does (`pkg/credentialprovider` of Kubernetes).
+//!
+//! A [`Document`] is one docker configuration; a [`Keyring`] is asked which of the credentials of its documents an
+//! image gets, and in which order they are tried. Tokens (`identitytoken`, `registrytoken`) are not read, as the
+//! kubelet does not read them. Values never appear in an error or in `Debug` output.
+
+mod document;
+mod entry;
+mod file;
+mod json;
+mod keyring;
+mod pattern;
+mod url;
 
 use std::sync::Arc;
 
 use secrecy::SecretSlice;
+
+pub use document::{Document, Form, Malformed};
+pub use file::{FileError, Settings, read};
+pub use keyring::{HubFallback, Keyring, candidates};
+pub use pattern::{InvalidPattern, urls_match};
 
 /// One user name and password that may be tried at a registry.
 #[derive(Clone, Debug)]

@@ -1,0 +1,184 @@
+//! Normal forms, order, and who gets Docker Hub's password.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::credentials::Form;
+
+/// A keyring of documents in the old form; each entry's user name is its key.
+fn keyring(fallback: HubFallback, documents: &[&[&str]]) -> Keyring {
+    let mut keyring = Keyring::new(fallback);
+    for (number, keys) in documents.iter().enumerate() {
+        let entries = keys.iter().map(|key| {
+            let key = serde_json::Value::from(*key);
+            format!(r#"{key}: {{"username": {key}}}"#)
+        });
+        let document = format!("{{{}}}", entries.collect::<Vec<_>>().join(","));
+        let document = Document::decode(Form::Dockercfg, document.as_bytes()).unwrap();
+        keyring.add(document, &Arc::from(number.to_string()));
+    }
+    keyring
+}
+
+fn users(found: &[&Credential]) -> Vec<String> {
+    found
+        .iter()
+        .map(|found| String::from_utf8_lossy(&found.username).into_owned())
+        .collect()
+}
+
+#[test]
+fn normal_forms() {
+    for (key, expected) in [
+        ("r.io", Some("r.io")),
+        ("https://r.io", Some("r.io")),
+        ("http://r.io/", Some("r.io")),
+        ("HTTPS://r.io", Some("HTTPS://r.io")),
+        ("oci://r.io", Some("oci://r.io")),
+        ("https://https://r.io", Some("https://r.io")),
+        ("https://index.docker.io/v1/", Some("index.docker.io")),
+        ("https://index.docker.io/v2/", Some("index.docker.io")),
+        ("https://index.docker.io/v1", Some("index.docker.io/v1")),
+        ("r.io/v2/team", Some("r.io/team")),
+        ("r.io/v2/v1/team", Some("r.io/v1/team")),
+        ("r.io/v3/", Some("r.io/v3/")),
+        ("r.io/v1//", Some("r.io//")),
+        ("r.io/%762/team", Some("r.io/team")),
+        ("r.io:5000/a/", Some("r.io:5000/a/")),
+        ("u:p@r.io/a?b#c", Some("r.io/a")),
+        ("r.io/a%20b", Some("r.io/a b")),
+        ("//r.io", Some("//r.io")),
+        ("", Some("")),
+        ("https://", Some("")),
+        ("https:///team", Some("/team")),
+        ("r io", None),
+        ("%zz", None),
+        ("fo[o].io", None),
+        ("::1", None),
+    ] {
+        let normal = Key::parse(key.as_bytes()).map(|key| key.to_string());
+        assert_eq!(normal.as_deref(), expected, "{key}");
+    }
+}
+
+#[test]
+fn normal_forms_are_parsed_again() {
+    let keyring = keyring(
+        HubFallback::Hub,
+        &[&["r.io/a%253Fb", "r.io/%2561", "r.io/%25zz"]],
+    );
+    assert_eq!(
+        keyring.keys().collect::<Vec<_>>(),
+        ["r.io/a%3Fb", "r.io/%zz", "r.io/%61"]
+    );
+    assert_eq!(users(&keyring.lookup("r.io/abc")), ["r.io/%2561"]);
+}
+
+#[test]
+fn keys_are_tried_in_descending_byte_order() {
+    let keyring = keyring(
+        HubFallback::Hub,
+        &[
+            &["*.io/team/app", "r.io"],
+            &["r.io/team", "*.io", "https://r.io"],
+            &["r.io/team"],
+        ],
+    );
+    assert_eq!(
+        keyring.keys().collect::<Vec<_>>(),
+        ["r.io/team", "r.io", "*.io/team/app", "*.io"]
+    );
+    let found = keyring.lookup("r.io/team/app");
+    assert_eq!(
+        users(&found),
+        [
+            "r.io/team",
+            "r.io/team",
+            "r.io",
+            "https://r.io",
+            "*.io/team/app",
+            "*.io"
+        ]
+    );
+    let sources: Vec<_> = found.iter().map(|found| &*found.source).collect();
+    assert_eq!(sources, ["1", "2", "0", "1", "0", "1"]);
+}
+
+#[test]
+fn keys_of_one_normal_form_in_one_document() {
+    let keys = ["http://r.io", "r.io/v1/", "r.io", "https://r.io/"];
+    let keyring = keyring(HubFallback::Hub, &[&keys]);
+    assert_eq!(users(&keyring.lookup("r.io/app")), keys);
+}
+
+#[test]
+fn hub_fallback() {
+    let hub = "https://index.docker.io/v1/";
+    for (repository, safe, kubelet) in [
+        ("docker.io/library/nginx", true, true),
+        ("docker.io/team/app", true, true),
+        ("index.docker.io/library/nginx", true, true),
+        ("localhost/app", false, true),
+        ("Foo/bar", false, true),
+        ("nginx", false, true),
+        ("", false, false),
+        ("/app", false, false),
+        ("docker.io:443/app", false, false),
+        ("docker.io.example.com/app", false, false),
+        ("registry-1.docker.io/app", false, false),
+        ("localhost:5000/app", false, false),
+        ("a_b.c/d", false, false),
+    ] {
+        for (fallback, expected) in [(HubFallback::Hub, safe), (HubFallback::Kubelet, kubelet)] {
+            let found = keyring(fallback, &[&[hub, "quay.io"]]);
+            let found = users(&found.lookup(repository));
+            assert_eq!(
+                found.first().map(String::as_str),
+                expected.then_some(hub),
+                "{repository}"
+            );
+        }
+    }
+    // A key that matches goes before it, and a bare `/v1` is a path.
+    let with_match = keyring(HubFallback::Hub, &[&[hub, "*.io"]]);
+    assert_eq!(
+        users(&with_match.lookup("docker.io/library/nginx")),
+        ["*.io"]
+    );
+    let bare = keyring(HubFallback::Hub, &[&["https://index.docker.io/v1"]]);
+    assert!(bare.lookup("docker.io/library/nginx").is_empty());
+}
+
+#[test]
+fn keyrings_are_asked_in_turn() {
+    let secrets = keyring(HubFallback::Hub, &[&["*.io"]]);
+    let node = keyring(HubFallback::Hub, &[&["r.io", "index.docker.io"]]);
+    let asked = [&secrets, &node];
+    assert_eq!(users(&candidates(asked, "r.io/app")), ["*.io", "r.io"]);
+    assert_eq!(
+        users(&candidates(asked, "docker.io/library/a")),
+        ["*.io", "index.docker.io"]
+    );
+    assert!(Keyring::default().is_empty() && Keyring::default().lookup("r.io/a").is_empty());
+}
+
+proptest! {
+    /// Any key and repository; a key that names the repository's very host and path, if it is a URL, matches unless
+    /// it holds a pattern.
+    #[test]
+    fn look_ups_never_panic(keys: Vec<String>, repository in "\\PC*|[a-z.:/*\\[\\]%0-9@#?]*") {
+        let keys: Vec<&str> = keys.iter().map(String::as_str).chain([&*repository]).collect();
+        let keyring = keyring(HubFallback::Kubelet, &[&keys]);
+        let _ = keyring.lookup(&repository);
+    }
+
+    #[test]
+    fn a_repository_matches_itself_and_its_prefixes(repository in "[a-z0-9]{1,5}(\\.[a-z]{1,3}){0,2}(:[0-9]{1,3})?/[a-z0-9/_-]{1,10}") {
+        for end in repository.find('/').unwrap()..=repository.len() {
+            let key = &repository[..end];
+            let keyring = keyring(HubFallback::Hub, &[&[key]]);
+            let expected = !key.contains("/v1/") && !key.contains("/v2/");
+            prop_assert!(!expected || keyring.lookup(&repository).len() == 1, "{}", key);
+        }
+    }
+}
