@@ -178,7 +178,9 @@ impl<'de> Raw<'de> {
     ) -> Result<(), E> {
         if let Some(raw) = self.0 {
             let mut json = serde_json::Deserializer::from_str(raw.get());
-            *object = Survey(&workload.shape).deserialize(&mut json).map_err(E::custom)?;
+            *object = Survey(&workload.shape)
+                .deserialize(&mut json)
+                .map_err(E::custom)?;
         }
         Ok(())
     }
