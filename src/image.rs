@@ -1,1 +1,5 @@
 //! Image references.
+
+mod digest;
+
+pub use digest::{Digest, InvalidDigest};
