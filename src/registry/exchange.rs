@@ -1,0 +1,278 @@
+//! One HTTP question and its answer: redirects, limits, and errors that name what happened.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::connect::{Origin, Refusal, TooSlow, Wire};
+use super::error::{Error, Said, Subject, clean};
+
+/// How many redirects are followed.
+const REDIRECT_LIMIT: usize = 3;
+/// How long one answer may take to begin, and again to end.
+const EXCHANGE_LIMIT: Duration = Duration::from_secs(10);
+/// How long the body of an error may be to be read for its message.
+const ERROR_BODY_LIMIT: usize = 64 << 10;
+
+/// A question.
+#[derive(Clone, Debug)]
+pub(super) struct Ask<'a> {
+    /// `HEAD` or `GET`.
+    pub(super) method: Method,
+    /// The absolute URL.
+    pub(super) url: Uri,
+    /// What kinds of answers are understood.
+    pub(super) accept: &'static str,
+    /// Goes to this URL's origin, and nowhere else.
+    pub(super) authorization: Option<&'a HeaderValue>,
+    /// Who is asked, for messages: `the registry` or `the token service`.
+    pub(super) whom: &'static str,
+}
+
+/// An answer, its body still to be read.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// Whether it comes from another origin than the one that was asked.
+    pub(super) foreign: bool,
+    body: Incoming,
+    whom: &'static str,
+}
+
+impl Wire {
+    /// Asks, and follows redirects: at most three, never from https to http, and without `Authorization` as soon as the
+    /// origin changes. Where they lead is checked when the connection is made.
+    pub(super) async fn ask(&self, subject: &Subject, ask: Ask<'_>) -> Result<Reply, Error> {
+        let unusable = || subject.refused(format!("{} has no usable address", ask.whom));
+        let first = Origin::of(&ask.url).ok_or_else(unusable)?;
+        let mut url = ask.url.clone();
+        let mut authorization = ask.authorization;
+        for _ in 0..=REDIRECT_LIMIT {
+            let origin = Origin::of(&url).ok_or_else(unusable)?;
+            if origin != first {
+                authorization = None;
+            }
+            let response = self.send(subject, &ask, &url, authorization).await?;
+            if !is_redirect(response.status()) {
+                let (head, body) = response.into_parts();
+                return Ok(Reply {
+                    status: head.status,
+                    headers: head.headers,
+                    foreign: origin != first,
+                    body,
+                    whom: ask.whom,
+                });
+            }
+            url =
+                target(&url, response.headers().get(LOCATION)).map_err(
+                    |objection| match objection {
+                        Objection::Unusable => {
+                            subject.invalid(format!("{} redirects to nowhere", ask.whom))
+                        }
+                        Objection::Userinfo => subject
+                            .refused(format!("{} redirects to a URL with credentials", ask.whom)),
+                        Objection::Downgrade => {
+                            subject.refused(format!("{} redirects from https to http", ask.whom))
+                        }
+                    },
+                )?;
+        }
+        Err(subject.invalid(format!(
+            "{} redirects more than {REDIRECT_LIMIT} times",
+            ask.whom
+        )))
+    }
+
+    async fn send(
+        &self,
+        subject: &Subject,
+        ask: &Ask<'_>,
+        url: &Uri,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<hyper::Response<Incoming>, Error> {
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.method_mut() = ask.method.clone();
+        *request.uri_mut() = url.clone();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static(ask.accept));
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("surepull/", env!("CARGO_PKG_VERSION"))),
+        );
+        if let Some(value) = authorization {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+        let host = clean(url.authority().map_or("", |authority| authority.as_str()));
+        match timeout(EXCHANGE_LIMIT, self.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(failure(subject, ask.whom, &host, &error)),
+            Err(_) => Err(subject.timed_out(format!(
+                "{host} is silent for {} s",
+                EXCHANGE_LIMIT.as_secs()
+            ))),
+        }
+    }
+}
+
+impl Reply {
+    /// The whole body, if it is not longer than the limit.
+    pub(super) async fn body(self, subject: &Subject, limit: usize) -> Result<Bytes, Error> {
+        let too_long = || {
+            subject.invalid(format!(
+                "the answer of {} is longer than {limit} bytes",
+                self.whom
+            ))
+        };
+        let announced = self
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > limit as u64) {
+            return Err(too_long());
+        }
+        match timeout(EXCHANGE_LIMIT, Limited::new(self.body, limit).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
+            Ok(Err(_)) => {
+                Err(subject.unreachable(format!("the answer of {} breaks off", self.whom)))
+            }
+            Err(_) => Err(subject.timed_out(format!("the answer of {} does not end", self.whom))),
+        }
+    }
+
+    /// The error that this answer is, with the words of its body if it has any.
+    pub(super) async fn error(self, subject: &Subject) -> Error {
+        let (whom, status) = (self.whom, self.status);
+        let retry_after = self
+            .headers
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let said = match self.body(subject, ERROR_BODY_LIMIT).await {
+            Ok(body) => Said::from_body(&body),
+            Err(_) => Said::default(),
+        };
+        subject.status(whom, status, retry_after.map(Duration::from_secs), said)
+    }
+}
+
+fn failure(
+    subject: &Subject,
+    whom: &str,
+    host: &str,
+    error: &hyper_util::client::legacy::Error,
+) -> Error {
+    let mut cause: &(dyn std::error::Error + 'static) = error;
+    loop {
+        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+            return subject.refused(format!("the address of {whom}, {refusal}"));
+        }
+        if let Some(slow) = cause.downcast_ref::<TooSlow>() {
+            return subject.timed_out(format!("{host}: {slow}"));
+        }
+        if let Some(parse) = cause
+            .downcast_ref::<hyper::Error>()
+            .filter(|error| error.is_parse())
+        {
+            return subject.invalid(format!("{host} does not speak HTTP: {parse}"));
+        }
+        let Some(deeper) = cause.source() else {
+            break;
+        };
+        cause = deeper;
+    }
+    // The innermost cause says most: `connection refused`, `invalid peer certificate: …`.
+    let stage = if error.is_connect() {
+        "cannot connect"
+    } else {
+        "no answer"
+    };
+    subject.unreachable(format!("{host}: {stage}: {}", clean(&cause.to_string())))
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Why a redirect is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Objection {
+    Unusable,
+    Userinfo,
+    Downgrade,
+}
+
+/// Where a `Location` leads from here (RFC 3986, section 5.2, without dot segments, which registries do not send).
+fn target(from: &Uri, location: Option<&HeaderValue>) -> Result<Uri, Objection> {
+    let location = location
+        .and_then(|location| location.to_str().ok())
+        .ok_or(Objection::Unusable)?;
+    let scheme = from.scheme_str().unwrap_or("https");
+    let authority = from.authority().map_or("", |authority| authority.as_str());
+    let has_scheme = location
+        .split(['/', '?', '#'])
+        .next()
+        .is_some_and(|start| start.contains(':'));
+    let text = if has_scheme {
+        location.to_owned()
+    } else if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{authority}{location}")
+    } else if location.starts_with('?') {
+        format!("{scheme}://{authority}{}{location}", from.path())
+    } else {
+        let folder = from
+            .path()
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{location}")
+    };
+    let url: Uri = text.parse().map_err(|_| Objection::Unusable)?;
+    let origin = Origin::of(&url).ok_or(Objection::Unusable)?;
+    if url
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        Err(Objection::Userinfo)
+    } else if scheme == "https" && !origin.is_https() {
+        Err(Objection::Downgrade)
+    } else {
+        Ok(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_where_the_location_says_but_never_to_plain_http() {
+        let from: Uri = "https://r.io:5000/v2/app/manifests/1?x=y".parse().unwrap();
+        for (location, expected) in [
+            ("https://cdn.test/a?b=c", Ok("https://cdn.test/a?b=c")),
+            ("//cdn.test/a", Ok("https://cdn.test/a")),
+            ("/v2/other", Ok("https://r.io:5000/v2/other")),
+            ("2", Ok("https://r.io:5000/v2/app/manifests/2")),
+            ("?z", Ok("https://r.io:5000/v2/app/manifests/1?z")),
+            ("http://r.io:5000/v2/", Err(Objection::Downgrade)),
+            ("https://user:password@r.io/", Err(Objection::Userinfo)),
+            ("ftp://cdn.test/", Err(Objection::Unusable)),
+            ("javascript:alert(1)", Err(Objection::Unusable)),
+            ("https://", Err(Objection::Unusable)),
+            ("https://r.io:99999/", Err(Objection::Unusable)),
+        ] {
+            let location_header = HeaderValue::from_static(location);
+            let target = target(&from, Some(&location_header)).map(|url| url.to_string());
+            assert_eq!(target, expected.map(String::from), "{location}");
+        }
+        assert_eq!(target(&from, None), Err(Objection::Unusable));
+        let plain: Uri = "http://r.io/v2/".parse().unwrap();
+        assert!(target(&plain, Some(&HeaderValue::from_static("https://r.io/"))).is_ok());
+    }
+}

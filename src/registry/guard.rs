@@ -1,0 +1,152 @@
+//! Which addresses a registry that the configuration does not name may have.
+//!
+//! The author of a Pod chooses the registry's host, so a look-up must not become a way to reach what only surepull can
+//! reach. Private networks are allowed: in-cluster registries live there.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Metadata services of clouds outside of the link-local range: Alibaba, Azure, Oracle.
+const METADATA_V4: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+
+/// The same over IPv6: AWS, Google.
+const METADATA_V6: [Ipv6Addr; 2] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+];
+
+/// What kind of address this is, if one that must not be asked.
+pub(super) fn objection(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(address) => objection_v4(address),
+        IpAddr::V6(address) => objection_v6(address),
+    }
+}
+
+fn objection_v4(address: Ipv4Addr) -> Option<&'static str> {
+    if METADATA_V4.contains(&address) || address == Ipv4Addr::new(169, 254, 169, 254) {
+        Some("a cloud metadata address")
+    } else if address.is_loopback() {
+        Some("a loopback address")
+    } else if address.is_link_local() {
+        Some("a link-local address")
+    } else if address.octets()[0] == 0 {
+        Some("an unspecified address")
+    } else if address.is_multicast() {
+        Some("a multicast address")
+    } else if address.octets()[0] >= 240 {
+        Some("a reserved or broadcast address")
+    } else {
+        None
+    }
+}
+
+fn objection_v6(address: Ipv6Addr) -> Option<&'static str> {
+    if METADATA_V6.contains(&address) {
+        Some("a cloud metadata address")
+    } else if address.is_loopback() {
+        Some("a loopback address")
+    } else if address.is_unspecified() {
+        Some("an unspecified address")
+    } else if address.is_multicast() {
+        Some("a multicast address")
+    } else if address.is_unicast_link_local() {
+        Some("a link-local address")
+    } else {
+        embedded_v4(address).and_then(objection_v4)
+    }
+}
+
+/// The IPv4 address that an IPv6 address stands for.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let low = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match address.segments() {
+        // IPv4-compatible (RFC 4291, 2.5.5.1), IPv4-mapped (2.5.5.2), IPv4-translated (RFC 2765),
+        // NAT64 (RFC 6052) and local-use NAT64 (RFC 8215).
+        [0, 0, 0, 0, 0, 0 | 0xffff, g, h]
+        | [0, 0, 0, 0, 0xffff, 0, g, h]
+        | [0x64, 0xff9b, 0, 0, 0, 0, g, h]
+        | [0x64, 0xff9b, 1, _, _, _, g, h] => Some(low(g, h)),
+        // 6to4 (RFC 3056) and Teredo (RFC 4380), whose client address is inverted.
+        [0x2002, b, c, ..] => Some(low(b, c)),
+        [0x2001, 0, .., g, h] => Some(low(!g, !h)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_only_surepull_can_reach_are_refused() {
+        for refused in [
+            "127.0.0.1",
+            "127.255.255.254",
+            "169.254.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "224.0.0.1",
+            "239.255.255.255",
+            "255.255.255.255",
+            "240.0.0.1",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "::1",
+            "::",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "::127.0.0.1",
+            "::ffff:0:127.0.0.1",
+            "64:ff9b::127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::127.0.0.1",
+            "64:ff9b:1:2:3:4:169.254.1.1",
+            "2002:7f00:1::",
+            "2002:a9fe:a9fe::1",
+            "2001:0:1:2:3:4:80ff:fffe",
+        ] {
+            let address: IpAddr = refused.parse().unwrap();
+            assert!(objection(address).is_some(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn public_and_private_addresses_are_allowed() {
+        for allowed in [
+            "1.1.1.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "126.255.255.255",
+            "128.0.0.1",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "fd00::1",
+            "fd12:3456::7",
+            "::ffff:10.0.0.1",
+            "::ffff:1.1.1.1",
+            "64:ff9b::1.1.1.1",
+            "2002:0101:0101::",
+            "2001:db8::1",
+            "2001:0:1:2:3:4:f5ff:fffe",
+        ] {
+            let address: IpAddr = allowed.parse().unwrap();
+            assert_eq!(objection(address), None, "{allowed}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is counted about look-ups. No label holds a host that the author of a Pod chose.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Bounds of the histogram, in seconds.
+const BUCKETS: [f64; 11] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// The metric families of this room. Clones share their values, so that they outlive a reload of the configuration.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    lookups: Family<Outcome, Counter>,
+    cache: Family<CacheLabels, Counter>,
+    durations: Family<RegistryLabels, Histogram, fn() -> Histogram>,
+    pub(super) hits: Counter,
+    pub(super) misses: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    registry: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RegistryLabels {
+    registry: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let cache = Family::<CacheLabels, Counter>::default();
+        Self {
+            lookups: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            hits: cache.get_or_create_owned(&CacheLabels { result: "hit" }),
+            misses: cache.get_or_create_owned(&CacheLabels { result: "miss" }),
+            cache,
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes the families known to a registry of metrics, which gives them their common prefix.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "registry_lookups",
+            "Look-ups of digests by the configured pattern that matched (or other) and their outcome: found, or the class of the error",
+            self.lookups.clone(),
+        );
+        registry.register(
+            "registry_cache_requests",
+            "Questions for digests by whether a remembered answer was there",
+            self.cache.clone(),
+        );
+        registry.register_with_unit(
+            "registry_lookup_duration",
+            "How long look-ups take, all of their requests together",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+    }
+
+    pub(super) fn looked_up(&self, registry: &str, outcome: &'static str, seconds: f64) {
+        let labels = Outcome {
+            registry: registry.to_owned(),
+            outcome,
+        };
+        self.lookups.get_or_create(&labels).inc();
+        let labels = RegistryLabels {
+            registry: registry.to_owned(),
+        };
+        self.durations.get_or_create(&labels).observe(seconds);
+    }
+}

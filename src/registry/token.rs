@@ -1,0 +1,305 @@
+//! Authorization: from a challenge to the header that answers it, and the headers that may be used again.
+//!
+//! The protocol is that of the distribution project's "Token Authentication Specification".
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderValue, Method, Uri};
+use moka::Expiry;
+use moka::sync::Cache;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use super::cache::Audience;
+use super::challenge::Challenge;
+use super::connect::{Origin, Wire};
+use super::error::{Error, Subject};
+use super::exchange::Ask;
+use crate::credentials::Credential;
+
+/// How long the answer of a token service may be.
+const TOKEN_BODY_LIMIT: usize = 64 << 10;
+/// How long a token lives that does not say so (token specification, `expires_in`).
+const DEFAULT_LIFETIME: Duration = Duration::from_mins(1);
+/// How long a token is used at most, and user name and password without being asked for.
+const MAX_LIFETIME: Duration = Duration::from_hours(1);
+/// How long before its end a token is no longer used.
+const MARGIN: Duration = Duration::from_secs(10);
+/// How many are remembered.
+const GRANT_COUNT: u64 = 10_000;
+
+/// Authorization headers that a registry accepted, for the time they last.
+#[derive(Clone)]
+pub(super) struct Grants(Cache<GrantKey, Grant>);
+
+/// For what a header may be used again: the same repository at the same endpoint with the same credential. Realm,
+/// service and scope follow from these, as the endpoint's last challenge named them.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct GrantKey {
+    pub(super) endpoint: String,
+    pub(super) repository: String,
+    pub(super) audience: Audience,
+}
+
+/// An `Authorization` header, marked as sensitive, and how long to use it.
+#[derive(Clone)]
+pub(super) struct Grant {
+    pub(super) header: HeaderValue,
+    lifetime: Duration,
+}
+
+struct Lifetime;
+
+impl Expiry<GrantKey, Grant> for Lifetime {
+    fn expire_after_create(&self, _: &GrantKey, grant: &Grant, _: Instant) -> Option<Duration> {
+        Some(grant.lifetime)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &GrantKey,
+        grant: &Grant,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(grant.lifetime)
+    }
+}
+
+impl Grants {
+    pub(super) fn new() -> Self {
+        Self(
+            Cache::builder()
+                .max_capacity(GRANT_COUNT)
+                .expire_after(Lifetime)
+                .build(),
+        )
+    }
+
+    pub(super) fn get(&self, key: &GrantKey) -> Option<HeaderValue> {
+        self.0.get(key).map(|grant| grant.header)
+    }
+
+    pub(super) fn remember(&self, key: &GrantKey, grant: Grant) {
+        self.0.insert(key.clone(), grant);
+    }
+
+    pub(super) fn forget(&self, key: &GrantKey) {
+        self.0.invalidate(key);
+    }
+}
+
+impl fmt::Debug for Grants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grants").finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<f64>,
+}
+
+/// The header that answers a challenge; none where it asks for a password and there is none.
+pub(super) async fn answer(
+    wire: &Wire,
+    subject: &Subject,
+    endpoint: &Uri,
+    repository: &str,
+    challenge: Challenge,
+    credential: Option<&Credential>,
+) -> Result<Option<Grant>, Error> {
+    let basic = credential.map(basic_header);
+    match challenge {
+        Challenge::Basic => Ok(basic.map(|header| Grant {
+            header,
+            lifetime: MAX_LIFETIME,
+        })),
+        Challenge::Bearer {
+            realm,
+            service,
+            scope,
+        } => {
+            let scope = scope.unwrap_or_else(|| format!("repository:{repository}:pull"));
+            let url = token_url(&realm, service.as_deref(), &scope)
+                .filter(|url| {
+                    url.authority()
+                        .is_some_and(|authority| !authority.as_str().contains('@'))
+                })
+                .ok_or_else(|| {
+                    subject.invalid("the registry names a token service without a usable URL")
+                })?;
+            let is_https = |url: &Uri| Origin::of(url).is_some_and(|origin| origin.is_https());
+            if is_https(endpoint) && !is_https(&url) {
+                return Err(subject.refused("the registry names a token service without TLS"));
+            }
+            let ask = Ask {
+                method: Method::GET,
+                url,
+                accept: "application/json",
+                authorization: basic.as_ref(),
+                whom: "the token service",
+            };
+            let reply = wire.ask(subject, ask).await?;
+            if !reply.status.is_success() {
+                return Err(match reply.error(subject).await {
+                    // It is the token service that is not there, not the image.
+                    Error::NotFound { .. } => {
+                        subject.invalid("the token service answers with status 404")
+                    }
+                    error => error,
+                });
+            }
+            let body = reply.body(subject, TOKEN_BODY_LIMIT).await?;
+            bearer_grant(&body)
+                .map(Some)
+                .map_err(|why| subject.invalid(why))
+        }
+    }
+}
+
+/// User name and password may be any bytes; the kubelet hands them on as they are.
+fn basic_header(credential: &Credential) -> HeaderValue {
+    let mut pair = credential.username.clone();
+    pair.push(b':');
+    pair.extend_from_slice(credential.password.expose_secret());
+    sensitive(&format!("Basic {}", BASE64_STANDARD.encode(pair)))
+        .unwrap_or(HeaderValue::from_static(""))
+}
+
+fn bearer_grant(body: &[u8]) -> Result<Grant, &'static str> {
+    let answer: TokenAnswer = serde_json::from_slice(body)
+        .map_err(|_| "the answer of the token service is not a token")?;
+    let token = answer
+        .token
+        .filter(|token| !token.is_empty())
+        .or(answer.access_token)
+        .unwrap_or_default();
+    if token.is_empty() {
+        return Err("the token service gives no token");
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("the token service gives a token with illegal characters");
+    }
+    let header = sensitive(&format!("Bearer {token}"))
+        .ok_or("the token service gives a token that cannot be sent")?;
+    let lifetime = answer
+        .expires_in
+        .filter(|seconds| *seconds > 0.0)
+        .map_or(DEFAULT_LIFETIME, |seconds| {
+            Duration::try_from_secs_f64(seconds).unwrap_or(MAX_LIFETIME)
+        });
+    let lifetime = lifetime.saturating_sub(MARGIN).min(MAX_LIFETIME);
+    Ok(Grant { header, lifetime })
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_str(text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The realm with service and scopes in its query; each of several scopes is a parameter of its own.
+fn token_url(realm: &str, service: Option<&str>, scope: &str) -> Option<Uri> {
+    let mut url = realm.split('#').next()?.to_owned();
+    let scopes = scope
+        .split(' ')
+        .filter(|scope| !scope.is_empty())
+        .map(|scope| ("scope", scope));
+    for (key, value) in service
+        .map(|service| ("service", service))
+        .into_iter()
+        .chain(scopes)
+    {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str(key);
+        url.push('=');
+        encode(&mut url, value);
+    }
+    url.parse().ok().filter(|url| Origin::of(url).is_some())
+}
+
+/// Percent-encoding of all but the unreserved characters (RFC 3986, 2.3), and `:`, `/` and `,`, which scopes have.
+fn encode(into: &mut String, text: &str) {
+    use fmt::Write as _;
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            let _ = write!(into, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_url_carries_service_and_scopes() {
+        for (realm, service, scope, expected) in [
+            (
+                "https://a/t",
+                Some("s t&u"),
+                "repository:x/y:pull,push",
+                Some("https://a/t?service=s%20t%26u&scope=repository:x/y:pull,push"),
+            ),
+            (
+                "https://a/t?x=y#f",
+                None,
+                "a b",
+                Some("https://a/t?x=y&scope=a&scope=b"),
+            ),
+            ("https://a", None, "a", Some("https://a/?scope=a")),
+            ("/token", None, "a", None),
+            ("ftp://a/", None, "a", None),
+            ("https://a b/", None, "a", None),
+        ] {
+            let url = token_url(realm, service, scope).map(|url| url.to_string());
+            assert_eq!(url.as_deref(), expected, "{realm}");
+        }
+    }
+
+    #[test]
+    fn tokens_live_until_shortly_before_they_expire() {
+        let lifetime =
+            |body: &str| bearer_grant(body.as_bytes()).map(|grant| grant.lifetime.as_secs());
+        assert_eq!(lifetime(r#"{"token":"t","expires_in":300}"#), Ok(290));
+        assert_eq!(lifetime(r#"{"access_token":"t"}"#), Ok(50));
+        assert_eq!(
+            lifetime(r#"{"token":"","access_token":"t","expires_in":3}"#),
+            Ok(0)
+        );
+        assert_eq!(lifetime(r#"{"token":"t","expires_in":-1}"#), Ok(50));
+        assert_eq!(lifetime(r#"{"token":"t","expires_in":1e300}"#), Ok(3590));
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#"{"token":""}"#,
+            r#"{"token":"a\nb"}"#,
+            r#"{"token":"a b"}"#,
+            r#"{"token":"ä"}"#,
+            r#"{"token":7}"#,
+        ] {
+            assert!(lifetime(body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn no_secret_shows_in_debug() {
+        let credential = Credential {
+            username: b"user".to_vec(),
+            password: b"swordfish".to_vec().into(),
+            source: "test".into(),
+        };
+        let header = basic_header(&credential);
+        assert_eq!(header.to_str().unwrap(), "Basic dXNlcjpzd29yZGZpc2g=");
+        assert_eq!(format!("{header:?}"), "Sensitive");
+    }
+}
