@@ -1,0 +1,5 @@
+//! What the tests, the demo and the benchmark share.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::print_stdout)]
+
+pub mod client;
+pub mod serve;
