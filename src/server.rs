@@ -137,6 +137,8 @@ impl<R: Review> Server<R> {
         let webhook = Webhook::new(self.review, limits, metrics.clone(), health.clone());
         let (https, ops) = listeners.into_parts()?;
 
+        // Sockets and certificate are there: whoever gets an answer gets this one.
+        health.ready();
         let (close, closing) = watch::channel(());
         let door = Door {
             router: router(Arc::new(webhook)),
@@ -160,7 +162,6 @@ impl<R: Review> Server<R> {
         };
         tokio::spawn(Arc::new(door).open(ops, closing));
 
-        health.ready();
         shutdown.await;
         health.drain();
         tracing::info!(drain = ?limits.drain, "told to stop: not ready from here on");
