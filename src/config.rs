@@ -1,1 +1,125 @@
-//! config
+//! The configuration file: what may stand in it, its defaults, and errors that name line, column and remedy.
+//!
+//! Reading is strict and in two steps: first who the file says it is (`apiVersion`, `kind`), then all of it along the
+//! types in `file`. What those types cannot say by themselves (two entries for one kind) is checked afterwards, with
+//! the place of the entry.
+
+mod duration;
+mod error;
+mod file;
+mod read;
+mod values;
+
+pub use duration::{InvalidDuration, parse_duration};
+pub use error::Error;
+pub use read::{MAX_BYTES, load, parse};
+pub use values::{Endpoint, Pointer};
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::mutation::Settings;
+
+/// The `apiVersion` of the file.
+pub const API_VERSION: &str = "surepull.dev/v1alpha1";
+/// The `kind` of the file.
+pub const KIND: &str = "Configuration";
+
+/// A configuration, checked. The default is what an empty file means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// What the mutation room is told.
+    pub settings: Settings,
+    /// Custom resources that hold pod templates or pod specs.
+    pub custom_resources: Vec<CustomResource>,
+    /// How registries are reached; the order is that of the file.
+    pub registries: Vec<RegistryEntry>,
+    /// How long digests are remembered.
+    pub cache: Cache,
+    /// Credentials besides those of the cluster.
+    pub credentials: Credentials,
+}
+
+/// Where one kind of custom resource holds its pods.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{"required": ["templates"]}, {"required": ["podSpecs"]}]))]
+pub struct CustomResource {
+    /// The API group, without a version: `argoproj.io`.
+    #[serde(deserialize_with = "values::group")]
+    #[schemars(length(min = 1), regex(pattern = r"^[^/\s]+$"))]
+    pub group: String,
+    /// The kind: `Rollout`.
+    #[serde(deserialize_with = "values::kind")]
+    #[schemars(length(min = 1), regex(pattern = r"^[^/\s]+$"))]
+    pub kind: String,
+    /// JSON pointers to its pod templates (objects with `metadata` and `spec`).
+    #[serde(default)]
+    pub templates: Vec<Pointer>,
+    /// JSON pointers to its bare pod specs (objects with `containers`).
+    #[serde(default)]
+    pub pod_specs: Vec<Pointer>,
+}
+
+/// How the registries that match are reached.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RegistryEntry {
+    /// Which registries: a host as it stands in image names, with its port and without a scheme.
+    #[serde(rename = "match", deserialize_with = "values::registry_match")]
+    #[schemars(length(min = 1), regex(pattern = r"^[^\s]+$"))]
+    pub pattern: String,
+    /// Where to ask instead, tried in this order; `http://` means plain HTTP. An address named here is trusted.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+    /// A PEM file with certificate authorities to trust there besides the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+}
+
+/// How long digests are remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Cache {
+    /// How long a digest is used without asking the registry again: `5m`, `1h30m`; `0s` is always to ask.
+    #[serde(deserialize_with = "duration::deserialize")]
+    #[schemars(with = "String", regex(pattern = duration::PATTERN), extend("default" = "5m"))]
+    pub ttl: Duration,
+    /// How long a failed look-up is not repeated.
+    #[serde(deserialize_with = "duration::deserialize")]
+    #[schemars(with = "String", regex(pattern = duration::PATTERN), extend("default" = "10s"))]
+    pub negative_ttl: Duration,
+    /// How many answers are kept at most.
+    pub max_entries: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_mins(5),
+            negative_ttl: Duration::from_secs(10),
+            max_entries: 10_000,
+        }
+    }
+}
+
+/// Credentials besides those of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Credentials {
+    /// Docker configuration files (`config.json`, or the content of a pull secret), for all namespaces.
+    pub docker_config: Vec<PathBuf>,
+}
+
+/// The JSON schema of the file, as `docs/configuration.schema.json` has it: indented, with a final newline.
+pub fn schema() -> String {
+    // Infallible: a schema is a JSON value with string keys.
+    let text = serde_json::to_string_pretty(&schemars::schema_for!(file::File));
+    text.unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
-//! What the integration tests share.
+//! What the tests, the demo and the benchmark share.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::print_stdout)]
 
-#![allow(dead_code, reason = "no test uses all of it")]
-
-pub(crate) mod mutate;
-pub(crate) mod vectors;
+pub mod client;
+pub mod mutate;
+pub mod serve;
+pub mod vectors;

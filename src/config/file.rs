@@ -1,0 +1,135 @@
+//! The file as it is written: the types that reading and the schema share.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::Spanned;
+
+use super::{Cache, Configuration, Credentials, CustomResource, RegistryEntry};
+use crate::mutation::{Always, Mode, Pin, PullSecrets, Settings};
+
+/// The configuration of surepull. Whatever is left out has its default; an empty file is a useful configuration.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "surepull configuration")]
+pub(super) struct File {
+    /// The version of this format.
+    #[expect(dead_code, reason = "read to be checked, and to be in the schema")]
+    api_version: ApiVersion,
+    /// The kind of this file.
+    #[expect(dead_code, reason = "read to be checked, and to be in the schema")]
+    kind: Kind,
+    /// Whether decisions are carried out (`enforce`), or only told (`audit`).
+    #[serde(default)]
+    #[schemars(extend("default" = "enforce"))]
+    mode: Mode,
+    /// Whether an absent `imagePullPolicy` is filled where the API server does not.
+    #[serde(default)]
+    #[schemars(extend("default" = "default"))]
+    pull_policy: PullPolicy,
+    /// Where the semantics of the `AlwaysPullImages` admission plugin are enforced.
+    #[serde(default)]
+    #[schemars(extend("default" = "none"))]
+    always: Always,
+    /// Pinning of tags to digests.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pin: Pin,
+    /// How a Pod gets the `imagePullSecrets` of its `ServiceAccount`.
+    #[serde(default)]
+    #[schemars(extend("default" = "merge"))]
+    pull_secrets: PullSecrets,
+    /// Namespaces in which nothing is ever changed; what stands here replaces the default.
+    #[serde(default = "excluded_namespaces")]
+    excluded_namespaces: Vec<String>,
+    /// Custom resources that hold pod templates or pod specs; at most one entry for a group and kind.
+    #[serde(default)]
+    #[schemars(with = "Vec<CustomResource>")]
+    pub(super) custom_resources: Entries<CustomResource>,
+    /// How registries are reached; at most one entry for a `match`.
+    #[serde(default)]
+    #[schemars(with = "Vec<RegistryEntry>")]
+    pub(super) registries: Entries<RegistryEntry>,
+    /// How long digests are remembered.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    cache: Cache,
+    /// Credentials besides those of the cluster.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    credentials: Credentials,
+}
+
+/// Entries of a list with their places, for what is checked across them.
+#[derive(Debug)]
+pub(super) struct Entries<T>(pub(super) Vec<Spanned<T>>);
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Vec::deserialize(from).map(Self)
+    }
+}
+
+impl<T> Entries<T> {
+    fn into_values(self) -> Vec<T> {
+        self.0.into_iter().map(|entry| entry.value).collect()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+enum ApiVersion {
+    #[serde(rename = "surepull.dev/v1alpha1")]
+    V1Alpha1,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+enum Kind {
+    Configuration,
+}
+
+/// Whether an absent `imagePullPolicy` is filled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum PullPolicy {
+    /// By Kubernetes' own rule, wherever the API server does not do it.
+    #[default]
+    Default,
+    /// Left to the API server.
+    None,
+}
+
+fn excluded_namespaces() -> Vec<String> {
+    Settings::default().excluded_namespaces
+}
+
+/// Who the file says it is; read before all else, so that a file for another program is told apart from a mistake.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Header {
+    pub(super) api_version: Option<Spanned<String>>,
+    pub(super) kind: Option<Spanned<String>>,
+}
+
+impl From<File> for Configuration {
+    fn from(file: File) -> Self {
+        Self {
+            settings: Settings {
+                mode: file.mode,
+                pull_policy: file.pull_policy == PullPolicy::Default,
+                always: file.always,
+                pin: file.pin,
+                pull_secrets: file.pull_secrets,
+                excluded_namespaces: file.excluded_namespaces,
+            },
+            custom_resources: file.custom_resources.into_values(),
+            registries: file.registries.into_values(),
+            cache: file.cache,
+            credentials: file.credentials,
+        }
+    }
+}

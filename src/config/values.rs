@@ -1,0 +1,143 @@
+//! Values of the file that are checked as they are read, so that an error has the place of the value.
+
+use std::borrow::Cow;
+
+use http::Uri;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+
+/// A JSON pointer (RFC 6901) below the root; a segment `*` runs through every element of an array or every value of a
+/// map.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct Pointer(#[schemars(regex(pattern = r"^(/([^/~]|~[01])+)+$"))] String);
+
+impl Pointer {
+    /// The pointer as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The keys from the root down, unescaped.
+    pub fn segments(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.0[1..].split('/').map(|segment| {
+            if segment.contains('~') {
+                Cow::Owned(segment.replace("~1", "/").replace("~0", "~"))
+            } else {
+                Cow::Borrowed(segment)
+            }
+        })
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let Some(segments) = text.strip_prefix('/') else {
+            return Err(format!(
+                "`{text}` is not a JSON pointer: start it with `/`, as in `/spec/template`"
+            ));
+        };
+        if segments.split('/').any(str::is_empty) {
+            return Err(format!(
+                "`{text}` has an empty segment: name a key between and after the slashes, as in `/spec/template`"
+            ));
+        }
+        let escaped = segments.split('~').skip(1);
+        if escaped
+            .into_iter()
+            .any(|after| !after.starts_with(['0', '1']))
+        {
+            return Err(format!(
+                "`{text}` has a bare `~`: in a JSON pointer `~` is written `~0`, and a `/` within a key `~1`"
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// The URL of a registry: `http` or `https`, a host, perhaps a port and a path.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct Endpoint(
+    #[schemars(with = "String", regex(pattern = r"^https?://[^/?#@\s]+(/[^?#\s]*)?$"))]
+    Uri,
+);
+
+impl Endpoint {
+    /// The URL; it has a scheme and a host, and neither user nor query.
+    pub fn uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let Ok(uri) = text.parse::<Uri>() else {
+            return Err(format!(
+                "`{text}` is not a URL; write `https://registry.example:5000`"
+            ));
+        };
+        let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(format!(
+                "`{text}` is not an http or https URL; start it with `https://`, or with `http://` for plain HTTP"
+            ));
+        };
+        if authority.as_str().contains('@') {
+            // Not quoted: it may hold a password.
+            return Err(
+                "the URL holds a user name; credentials belong into a pull secret or `credentials.dockerConfig`"
+                    .to_owned(),
+            );
+        }
+        if authority.host().is_empty() || (authority.as_str().ends_with(':')) {
+            return Err(format!("`{text}` lacks its host or port"));
+        }
+        if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none() {
+            return Err(format!("`{text}` has no valid port: 1 to 65535"));
+        }
+        if text.contains(['?', '#']) {
+            return Err(format!(
+                "`{text}` has a query or fragment, which a registry's address cannot have; remove it"
+            ));
+        }
+        Ok(Self(uri))
+    }
+}
+
+pub(super) fn group<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    name(
+        from,
+        "an API group, without a version, such as `argoproj.io`",
+    )
+}
+
+pub(super) fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    name(from, "a kind, such as `Rollout`")
+}
+
+fn name<'de, D: Deserializer<'de>>(from: D, wanted: &str) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() || text.contains(['/', ' ', '\t', '\n']) {
+        return Err(de::Error::custom(format!("`{text}` is not {wanted}")));
+    }
+    Ok(text)
+}
+
+pub(super) fn registry_match<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        return Err(de::Error::custom(format!(
+            "`{text}` is not a registry; write its host as it stands in image names, such as `registry.example:5000`"
+        )));
+    }
+    if let Some((_, host)) = text.split_once("://") {
+        return Err(de::Error::custom(format!(
+            "`{text}` has a scheme, which image names do not have; write `{host}` here, and the URL into `endpoints`"
+        )));
+    }
+    Ok(text)
+}

@@ -1,0 +1,132 @@
+//! An HTTPS client that trusts one certificate authority, made here, and raw connections for what no client does.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// A certificate authority and a server certificate for loopback, as files for `--tls-cert` and `--tls-key`.
+#[derive(Debug)]
+pub struct Authority {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    root: CertificateDer<'static>,
+}
+
+impl Authority {
+    pub fn new(folder: &Path) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+        let leaf_key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(names).unwrap();
+        let leaf = leaf.signed_by(&leaf_key, &ca).unwrap();
+        let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+        fs::write(&certificate, leaf.pem() + &ca.pem()).unwrap();
+        fs::write(&key, leaf_key.serialize_pem()).unwrap();
+        let root = ca.der().clone();
+        Self {
+            certificate,
+            key,
+            root,
+        }
+    }
+
+    /// A client's configuration that trusts this authority, and speaks only `versions`.
+    pub fn trust(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).unwrap();
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+}
+
+/// Status, headers and body of an answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A pooled client for https and http.
+#[derive(Clone, Debug)]
+pub struct Client(Pool<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Client {
+    pub fn new(tls: ClientConfig) -> Self {
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Self(Pool::builder(TokioExecutor::new()).build(connector))
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let what = format!("{} {}", request.method(), request.uri());
+        let answer = self.0.request(request).await;
+        let (parts, body) = answer
+            .unwrap_or_else(|error| panic!("{what}: {error:?}"))
+            .into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// A request with a JSON body.
+    pub async fn json(&self, method: Method, url: &str, body: impl Into<Bytes>) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header("content-type", "application/json")
+            .body(Full::new(body.into()));
+        self.send(request.expect("a request")).await
+    }
+
+    pub async fn get(&self, url: &str) -> Answer {
+        let request = Request::get(url).body(Full::default());
+        self.send(request.expect("a request")).await
+    }
+}
+
+/// A TLS connection without an HTTP client on it.
+pub async fn connect(
+    tls: ClientConfig,
+    address: SocketAddr,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::IpAddress(address.ip().into());
+    TlsConnector::from(Arc::new(tls))
+        .connect(name, stream)
+        .await
+}

@@ -1,0 +1,135 @@
+//! A served surepull: the real binary on free ports of loopback, ended with its test.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Lines};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use rustls::version::{TLS12, TLS13};
+use tempfile::TempDir;
+
+use super::client::{Answer, Authority, Client};
+
+/// A running `surepull serve --standalone`; dropped, it is gone.
+#[derive(Debug)]
+pub struct Served {
+    /// Where reviews are taken.
+    pub addr: SocketAddr,
+    /// Where probes and metrics are.
+    pub ops: SocketAddr,
+    /// A client that trusts it.
+    pub client: Client,
+    /// Who signed its certificate.
+    pub authority: Authority,
+    folder: TempDir,
+    child: Child,
+}
+
+impl Served {
+    /// Starts the binary with a configuration; an empty text means the defaults.
+    pub fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, &[])
+    }
+
+    /// Starts the binary with further arguments.
+    pub fn start_with(configuration: &str, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("surepull.yaml");
+        fs::write(&file, configuration).expect("the configuration is written");
+        let authority = Authority::new(folder.path());
+        let log = File::create(folder.path().join("log")).expect("a log");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_surepull"))
+            .args(["serve", "--standalone"])
+            .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
+            .arg("--config")
+            .arg(&file)
+            .arg("--tls-cert")
+            .arg(&authority.certificate)
+            .arg("--tls-key")
+            .arg(&authority.key)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("surepull starts");
+        let stdout = child.stdout.take().expect("its stdout");
+        let mut lines = BufReader::new(stdout).lines();
+        let addresses = (
+            address(&mut lines, "listening on https://"),
+            address(&mut lines, "ops on http://"),
+        );
+        let (Some(addr), Some(ops)) = addresses else {
+            let _ = child.kill();
+            let _ = child.wait();
+            let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+            panic!("surepull did not say where it listens; its log:\n{log}");
+        };
+        let client = Client::new(authority.trust(&[&TLS13, &TLS12]));
+        Self {
+            addr,
+            ops,
+            client,
+            authority,
+            folder,
+            child,
+        }
+    }
+
+    /// Sends a JSON body: status and answer.
+    pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> (StatusCode, Bytes) {
+        let Answer { status, body, .. } =
+            self.client.json(Method::POST, &self.url(path), body).await;
+        (status, body)
+    }
+
+    /// A URL of the webhook.
+    pub fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.addr)
+    }
+
+    /// What the plain listener says.
+    pub async fn ops(&self, path: &str) -> Answer {
+        self.client.get(&format!("http://{}{path}", self.ops)).await
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The process, for its CPU time or a signal.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop, as the kubelet does.
+    pub fn terminate(&self) {
+        let done = Command::new("kill")
+            .args(["-TERM", &self.pid().to_string()])
+            .status();
+        assert!(done.expect("kill runs").success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("log of surepull serve:\n{}", self.log());
+        }
+    }
+}
+
+fn address(lines: &mut Lines<BufReader<ChildStdout>>, before: &str) -> Option<SocketAddr> {
+    let line = lines.next()?.ok()?;
+    line.strip_prefix(before)?.parse().ok()
+}
