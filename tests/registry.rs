@@ -81,6 +81,8 @@ async fn every_image_has_the_digest_that_another_client_finds() {
         let digest = registry.push_manifest(repository, tag).await;
         digests.push((repository, tag, digest));
     }
+    let (list, manifest) = registry.push_docker("docker", "1").await;
+    digests.extend([("docker", "1", list), ("docker", "1-amd64", manifest)]);
     for (repository, tag, digest) in digests {
         let image = image(repository, tag);
         assert!(resolver.cached(&image, &[]).is_none());

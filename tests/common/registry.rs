@@ -15,8 +15,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::manifest::{
+    IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE,
+    IMAGE_LAYER_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE,
     ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciImageIndex,
     OciImageManifest, Platform,
 };
@@ -187,6 +190,55 @@ impl TestRegistry {
             .await
             .unwrap();
         self.digest(repository, tag).await
+    }
+
+    /// Pushes the same as Docker's tools did before OCI: a manifest list of one schema 2 manifest, and that manifest
+    /// under the tag with `-amd64` behind it; gives the digests of list and manifest.
+    pub async fn push_docker(&self, repository: &str, tag: &str) -> (String, String) {
+        let (list_type, manifest_type) =
+            (IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE);
+        let (client, single_tag) = (Self::client(), format!("{tag}-amd64"));
+        self.push_platform(repository, tag, "amd64", &single_tag)
+            .await;
+        let single = self.reference(repository, &single_tag);
+        let (oci, _) = client
+            .pull_manifest_raw(&single, &self.auth, &[OCI_IMAGE_MEDIA_TYPE])
+            .await
+            .unwrap();
+        let manifest = String::from_utf8(oci.to_vec())
+            .unwrap()
+            .replace(OCI_IMAGE_MEDIA_TYPE, manifest_type)
+            .replace(IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE)
+            .replace(IMAGE_LAYER_MEDIA_TYPE, IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE);
+        client
+            .auth(&single, &self.auth, oci_client::RegistryOperation::Push)
+            .await
+            .unwrap();
+        let size = manifest.len();
+        let content_type = HeaderValue::from_static(manifest_type);
+        client
+            .push_manifest_raw(&single, manifest, content_type)
+            .await
+            .unwrap();
+        let manifest_digest = self.digest(repository, &single_tag).await;
+        let list = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": list_type,
+            "manifests": [{
+                "mediaType": manifest_type, "digest": manifest_digest, "size": size,
+                "platform": {"architecture": "amd64", "os": "linux"},
+            }],
+        });
+        let content_type = HeaderValue::from_static(list_type);
+        client
+            .push_manifest_raw(
+                &self.reference(repository, tag),
+                list.to_string(),
+                content_type,
+            )
+            .await
+            .unwrap();
+        (self.digest(repository, tag).await, manifest_digest)
     }
 
     /// The digest that `oci-client`, an independent client, finds.
