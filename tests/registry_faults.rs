@@ -566,32 +566,36 @@ async fn an_image_cannot_name_an_endpoint_by_its_address() {
 
 #[tokio::test]
 async fn credentials_do_not_follow_a_redirect_to_another_origin() {
-    let other =
-        Faulty::answering(|_| reply(401, &[("www-authenticate", "Basic realm=\"gimme\"")], ""))
-            .await;
-    let location = format!("{}/v2/app/manifests/1", other.endpoint);
-    let server = Faulty::answering(move |request| {
-        if request.headers().contains_key("authorization") {
-            reply(307, &[("location", &location)], "")
-        } else {
-            reply(401, &[("www-authenticate", "Basic realm=\"r\"")], "")
-        }
+    // Its own challenge would send them to a token service of its choice.
+    let other = Faulty::answering(|request| {
+        let host = request.headers()["host"].to_str().unwrap();
+        let challenge = format!(r#"Bearer realm="http://{host}/token", Basic realm="gimme""#);
+        reply(401, &[("www-authenticate", &challenge)], "")
     })
     .await;
-    let resolver = trusting(&[&server.endpoint, &other.endpoint]);
-    let error = resolver
-        .resolve(&image(), &[credential("swordfish")], false, soon())
-        .await
-        .unwrap_err();
-    assert_eq!(error.class(), Class::Unauthorized, "{error}");
+    // Redirected once the endpoint has its credentials, or right away.
+    for redirected_at_once in [false, true] {
+        let location = format!("{}/v2/app/manifests/1", other.endpoint);
+        let server = Faulty::answering(move |request| {
+            if redirected_at_once || request.headers().contains_key("authorization") {
+                reply(307, &[("location", &location)], "")
+            } else {
+                reply(401, &[("www-authenticate", "Basic realm=\"r\"")], "")
+            }
+        })
+        .await;
+        let resolver = trusting(&[&server.endpoint, &other.endpoint]);
+        let credentials = [credential("swordfish")];
+        let found = resolver
+            .resolve(&image(), &credentials, false, soon())
+            .await;
+        assert_eq!(found.unwrap_err().class(), Class::Unauthorized);
+    }
+    let asked = |seen: &Seen| {
+        seen.line == "HEAD /v2/app/manifests/1" && !seen.headers.contains_key("authorization")
+    };
     let seen = other.seen();
-    assert!(
-        !seen.is_empty()
-            && seen
-                .iter()
-                .all(|seen| !seen.headers.contains_key("authorization")),
-        "{seen:?}"
-    );
+    assert!(!seen.is_empty() && seen.iter().all(asked), "{seen:?}");
 }
 
 #[tokio::test]

@@ -18,10 +18,9 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::manifest::{
-    IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE,
-    IMAGE_LAYER_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE,
-    ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciImageIndex,
-    OciImageManifest, Platform,
+    IMAGE_DOCKER_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, ImageIndexEntry,
+    OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciImageIndex, OciImageManifest, Platform,
 };
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
@@ -205,11 +204,11 @@ impl TestRegistry {
             .pull_manifest_raw(&single, &self.auth, &[OCI_IMAGE_MEDIA_TYPE])
             .await
             .unwrap();
-        let manifest = String::from_utf8(oci.to_vec())
-            .unwrap()
-            .replace(OCI_IMAGE_MEDIA_TYPE, manifest_type)
-            .replace(IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE)
-            .replace(IMAGE_LAYER_MEDIA_TYPE, IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE);
+        let mut manifest: serde_json::Value = serde_json::from_slice(&oci).unwrap();
+        manifest["mediaType"] = manifest_type.into();
+        manifest["config"]["mediaType"] = IMAGE_DOCKER_CONFIG_MEDIA_TYPE.into();
+        manifest["layers"][0]["mediaType"] = IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE.into();
+        let manifest = manifest.to_string();
         client
             .auth(&single, &self.auth, oci_client::RegistryOperation::Push)
             .await
