@@ -856,3 +856,32 @@ fn settings_are_read_strictly() {
         assert!(schema.contains(part), "{part} {schema}");
     }
 }
+
+#[tokio::test]
+async fn a_remembered_token_that_is_no_longer_good_is_replaced() {
+    let generation = Arc::new(AtomicUsize::new(1));
+    let current = Arc::clone(&generation);
+    let server = Faulty::answering(move |request| {
+        let token = format!("t{}", current.load(Ordering::SeqCst));
+        if request.uri().path() == "/token" {
+            return reply(200, &[], format!(r#"{{"access_token":"{token}"}}"#));
+        }
+        let authorization = request.headers().get("authorization");
+        if authorization
+            .is_some_and(|value| value.as_bytes() == format!("Bearer {token}").as_bytes())
+        {
+            return good();
+        }
+        let host = request.headers()["host"].to_str().unwrap();
+        let challenge = format!(r#"Bearer realm="http://{host}/token""#);
+        reply(401, &[("www-authenticate", &challenge)], "")
+    })
+    .await;
+    let resolver = server.resolver();
+    for (round, requests) in [(1, 3), (1, 4), (2, 7), (2, 8)] {
+        generation.store(round, Ordering::SeqCst);
+        let found = resolver.resolve(&image(), &[], true, soon()).await;
+        assert_eq!(found, Ok(digest()));
+        assert_eq!(server.lines().len(), requests, "{:?}", server.lines());
+    }
+}
