@@ -153,6 +153,7 @@ mod tests {
         choose(&headers)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "the table reads better")]
     fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Option<Challenge> {
         Some(Challenge::Bearer {
             realm: realm.into(),

@@ -165,6 +165,11 @@ impl Error {
         matches!(self, Self::Unavailable { .. } | Self::TimedOut { .. })
     }
 
+    /// Whether it says no more than that these credentials were not enough.
+    pub(super) fn is_about_authorization(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. })
+    }
+
     /// Whether other credentials may lead to another outcome: not where none was ever sent.
     pub(super) fn may_depend_on_credential(&self) -> bool {
         !matches!(

@@ -60,19 +60,21 @@ impl Lookup<'_> {
         } else {
             Some(None)
         };
-        let mut errors = Vec::new();
+        let mut telling: Option<Error> = None;
         for credential in named.chain(anonymous) {
-            match self.attempt(endpoint, credential).await {
+            let error = match self.attempt(endpoint, credential).await {
                 Ok(digest) => return Ok(digest),
-                Err(error) if error.may_depend_on_credential() => errors.push(error),
+                Err(error) if error.may_depend_on_credential() => error,
                 Err(error) => return Err(error),
+            };
+            // The first that is more than a refused credential says most: that an account finds nothing, for one.
+            let says_more = !error.is_about_authorization();
+            match &telling {
+                Some(first) if !(first.is_about_authorization() && says_more) => {}
+                _ => telling = Some(error),
             }
         }
-        // The first that is more than a refused credential says most: that an account finds nothing, for one.
-        let telling = errors.iter().position(|error| {
-            !matches!(error, Error::Unauthorized { .. } | Error::Forbidden { .. })
-        });
-        Err(errors.swap_remove(telling.unwrap_or(0)))
+        Err(telling.unwrap_or_else(|| self.subject.unreachable("nothing was tried")))
     }
 
     async fn attempt(

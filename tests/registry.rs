@@ -1,0 +1,261 @@
+//! Look-ups at a real registry: the distribution project's. `oci-client` finds the same digests.
+
+#[path = "common/registry.rs"]
+mod common;
+
+use std::time::Duration;
+
+use surepull::credentials::Credential;
+use surepull::image::Digest;
+use surepull::registry::{Class, Image, Registry, Resolver, Settings};
+use tokio::time::Instant;
+
+use common::{PASSWORD, TestRegistry, USERNAME};
+
+fn resolver(registry: &TestRegistry) -> Resolver {
+    let entry = |pattern: &str, endpoint| Registry {
+        r#match: pattern.to_owned(),
+        endpoints: vec![endpoint],
+        ca: None,
+    };
+    let mut registries = vec![entry("registry.test", registry.endpoint())];
+    if let Some(tokens) = registry.tokens() {
+        registries.push(entry("tokens.test", tokens.endpoint()));
+    }
+    let settings = Settings {
+        registries,
+        ..Settings::default()
+    };
+    Resolver::new(&settings).unwrap()
+}
+
+fn image(repository: &str, tag: &str) -> Image {
+    Image {
+        registry: "registry.test".to_owned(),
+        repository: repository.to_owned(),
+        tag: tag.to_owned(),
+    }
+}
+
+fn credential(username: &str, password: &str) -> Credential {
+    Credential {
+        username: username.into(),
+        password: password.as_bytes().to_vec().into(),
+        source: "test".into(),
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_mins(1)
+}
+
+/// The registry logs a request once it has answered it.
+async fn wait_for(condition: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("what was waited for did not happen");
+}
+
+#[tokio::test]
+async fn every_image_has_the_digest_that_another_client_finds() {
+    let registry = TestRegistry::start();
+    let resolver = resolver(&registry);
+    let mut digests = Vec::new();
+    for (repository, tag) in [
+        ("app", "1.0"),
+        ("app", "2.0"),
+        ("team/nested/app", "latest"),
+    ] {
+        let digest = registry.push_index(repository, tag).await;
+        digests.push((repository, tag, digest));
+    }
+    for (repository, tag) in [
+        ("single", "1.0"),
+        ("app", "1.0-arm64"),
+        ("library/tool_x", "V_1.2-rc"),
+    ] {
+        let digest = registry.push_manifest(repository, tag).await;
+        digests.push((repository, tag, digest));
+    }
+    let (list, manifest) = registry.push_docker("docker", "1").await;
+    digests.extend([("docker", "1", list), ("docker", "1-amd64", manifest)]);
+    for (repository, tag, digest) in digests {
+        let image = image(repository, tag);
+        assert!(resolver.cached(&image, &[]).is_none());
+        let found = resolver.resolve(&image, &[], false, soon()).await;
+        assert_eq!(
+            found.as_ref().map(Digest::as_str),
+            Ok(&*digest),
+            "{repository}:{tag}"
+        );
+        assert_eq!(
+            registry.digest(repository, tag).await,
+            digest,
+            "{repository}:{tag}"
+        );
+        assert_eq!(resolver.cached(&image, &[]), Some(found));
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_is_one_request_and_a_remembered_answer_none() {
+    let registry = TestRegistry::start();
+    registry.push_manifest("other", "1").await;
+    let digest = registry.push_index("app", "1").await;
+    let resolver = resolver(&registry);
+    let before =
+        registry.manifest_requests("HEAD", "app") + registry.manifest_requests("GET", "app");
+    for _ in 0..5 {
+        let found = resolver
+            .resolve(&image("app", "1"), &[], false, soon())
+            .await
+            .unwrap();
+        assert_eq!(found.as_str(), digest);
+    }
+    // What comes later in the log shows that nothing is missing from it.
+    resolver
+        .resolve(&image("other", "1"), &[], false, soon())
+        .await
+        .unwrap();
+    let ours = |log: String| {
+        log.lines()
+            .filter(|line| line.contains("surepull/") && line.contains("\"HEAD /v2/"))
+            .count()
+    };
+    wait_for(|| ours(registry.log()) >= 2).await;
+    let after =
+        registry.manifest_requests("HEAD", "app") + registry.manifest_requests("GET", "app");
+    assert_eq!(after - before, 1, "{}", registry.log());
+}
+
+#[tokio::test]
+async fn a_fresh_look_up_sees_what_was_pushed_a_moment_ago() {
+    let registry = TestRegistry::start();
+    let resolver = resolver(&registry);
+    let first = registry.push_manifest("app", "1").await;
+    let ask = async |fresh| {
+        resolver
+            .resolve(&image("app", "1"), &[], fresh, soon())
+            .await
+            .unwrap()
+    };
+    assert_eq!(ask(false).await.as_str(), first);
+    let second = registry.push_index("app", "1").await;
+    assert_ne!(first, second);
+    assert_eq!(ask(false).await.as_str(), first);
+    assert_eq!(ask(true).await.as_str(), second);
+    assert_eq!(ask(false).await.as_str(), second);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_the_registrys_words() {
+    let registry = TestRegistry::start();
+    registry.push_manifest("app", "1").await;
+    let resolver = resolver(&registry);
+    for (repository, tag, words) in [
+        (
+            "app",
+            "2",
+            "registry.test: manifest for app:2 not found (MANIFEST_UNKNOWN: manifest unknown)",
+        ),
+        (
+            "nobody",
+            "1",
+            "registry.test: manifest for nobody:1 not found (NAME_UNKNOWN: repository name not known to registry)",
+        ),
+    ] {
+        let error = resolver
+            .resolve(&image(repository, tag), &[], false, soon())
+            .await
+            .unwrap_err();
+        assert_eq!(error.class(), Class::NotFound);
+        // Which of the two codes a missing repository gets is the registry's business.
+        let manifest_unknown = words.replace(
+            "NAME_UNKNOWN: repository name not known to registry",
+            "MANIFEST_UNKNOWN: manifest unknown",
+        );
+        assert!(
+            [words, &manifest_unknown].contains(&error.to_string().as_str()),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn basic_authentication() {
+    authentication(TestRegistry::with_basic_auth()).await;
+}
+
+#[tokio::test]
+async fn token_authentication() {
+    let registry = TestRegistry::with_token_auth().await;
+    authentication(registry).await;
+}
+
+/// What holds whichever way the registry wants to be convinced.
+async fn authentication(registry: TestRegistry) {
+    let digest = registry.push_index("team/app", "1").await;
+    registry.push_manifest("team/app", "2").await;
+    let resolver = resolver(&registry);
+    let image = image("team/app", "1");
+    let (good, bad) = (
+        credential(USERNAME, PASSWORD),
+        credential(USERNAME, "swordfish"),
+    );
+
+    let error = resolver
+        .resolve(&image, &[], false, soon())
+        .await
+        .unwrap_err();
+    assert_eq!(error.class(), Class::Unauthorized, "{error}");
+    let error = resolver
+        .resolve(&image, std::slice::from_ref(&bad), false, soon())
+        .await
+        .unwrap_err();
+    assert_eq!(error.class(), Class::Unauthorized, "{error}");
+    assert!(!format!("{error} {error:?}").contains("swordfish"));
+
+    let both = [bad, good];
+    let found = resolver
+        .resolve(&image, &both, false, soon())
+        .await
+        .unwrap();
+    assert_eq!(found.as_str(), digest);
+    assert_eq!(registry.digest("team/app", "1").await, digest);
+
+    // What one may see is nothing to another: neither the answer nor the error is shared.
+    assert!(matches!(resolver.cached(&image, &[]), Some(Err(_))));
+    assert!(resolver.cached(&image, &both[1..]).is_none());
+    let found = resolver
+        .resolve(&image, &both[1..], false, soon())
+        .await
+        .unwrap();
+    assert_eq!(found.as_str(), digest);
+
+    // A token is used again for the same repository and credential.
+    let tokens = registry.tokens().map(common::TokenService::requests);
+    let second = Image {
+        tag: "2".to_owned(),
+        ..image
+    };
+    resolver
+        .resolve(&second, &both[1..], false, soon())
+        .await
+        .unwrap();
+    assert_eq!(
+        registry.tokens().map(common::TokenService::requests),
+        tokens
+    );
+    if let Some(service) = registry.tokens() {
+        let expected = "service=registry.test&scope=repository:team/app:pull";
+        assert!(
+            service.queries().iter().any(|query| query == expected),
+            "{:?}",
+            service.queries()
+        );
+    }
+}
