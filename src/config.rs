@@ -22,6 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::mutation::Settings;
+use crate::workload::Kinds;
 
 /// The `apiVersion` of the file.
 pub const API_VERSION: &str = "surepull.dev/v1alpha1";
@@ -33,10 +34,10 @@ pub const KIND: &str = "Configuration";
 pub struct Configuration {
     /// What the mutation room is told.
     pub settings: Settings,
-    /// Custom resources that hold pod templates or pod specs.
-    pub custom_resources: Vec<CustomResource>,
+    /// The kinds that are looked into: the built-in ones, and the custom resources of the file.
+    pub kinds: Kinds,
     /// How registries are reached; the order is that of the file.
-    pub registries: Vec<RegistryEntry>,
+    pub registries: Vec<Registry>,
     /// How long digests are remembered.
     pub cache: Cache,
     /// Credentials besides those of the cluster.
@@ -64,15 +65,18 @@ pub struct CustomResource {
     pub pod_specs: Vec<Pointer>,
 }
 
-/// How the registries that match are reached.
+/// How the images of some registries are looked up. The first entry whose `match` fits counts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RegistryEntry {
-    /// Which registries: a host as it stands in image names, with its port and without a scheme.
+pub struct Registry {
+    /// Which images: a host, with its port if the image has one, and optionally a path that ends at a `/` of the
+    /// image's name. `*` stands for any text within one label of the host: `*.example.com/team`.
     #[serde(rename = "match", deserialize_with = "values::registry_match")]
     #[schemars(length(min = 1), regex(pattern = r"^[^\s]+$"))]
     pub pattern: String,
-    /// Where to ask instead, tried in this order; `http://` means plain HTTP. An address named here is trusted.
+    /// Where they are looked up, tried in this order, the next one only where one is unavailable; by default the
+    /// image's own host over HTTPS. `http://` means plain HTTP, which is never used otherwise. An address named here
+    /// is trusted, loopback included.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
     /// A PEM file with certificate authorities to trust there besides the system's.
@@ -110,7 +114,8 @@ impl Default for Cache {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Credentials {
-    /// Docker configuration files (`config.json`, or the content of a pull secret), for all namespaces.
+    /// Docker configuration files, for all namespaces. A file named `.dockercfg` has the old form, `{KEY: ENTRY}`; any
+    /// other has that of `config.json`, `{"auths": {KEY: ENTRY}}`.
     pub docker_config: Vec<PathBuf>,
 }
 

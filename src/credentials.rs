@@ -17,7 +17,7 @@ use std::sync::Arc;
 use secrecy::SecretSlice;
 
 pub use document::{Document, Form, Malformed};
-pub use file::{FileError, Settings, read};
+pub use file::{FileError, read};
 pub use keyring::{HubFallback, Keyring, candidates};
 pub use pattern::{InvalidPattern, urls_match};
 

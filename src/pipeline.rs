@@ -1,19 +1,22 @@
 //! The one way from an object to its edits: draft (pure), gather facts (I/O, one deadline), settle (pure).
 
+use std::sync::Arc;
+
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::FuturesUnordered;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::Cluster;
 use crate::credentials::{Credential, Keyring};
-use crate::image::{Digest, Reference};
+use crate::image::Digest;
 use crate::mutation::{
     Account, Draft, Facts, Field, Outcome, Question, Review, Settings, Skipped, draft,
 };
-use crate::registry::{Image, Resolver};
+use crate::registry::{Error, Image, Resolver};
 
 /// How many look-ups of one review may be under way at once. A Pod has a handful of images; this bounds a hostile one.
 const LOOK_UPS_AT_ONCE: usize = 64;
@@ -49,9 +52,10 @@ impl Pipeline {
         &self.settings
     }
 
-    /// The pipeline's metric families.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+    /// Registers the metric families of the pipeline and of what it asks.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        self.resolver.metrics().register(registry);
     }
 
     /// Decides about one object. What is not known at the deadline counts as not known.
@@ -87,55 +91,87 @@ impl Pipeline {
         questions: &[Question<'_>],
         deadline: Instant,
     ) -> Vec<Result<Digest, String>> {
-        let look_ups = questions
-            .iter()
-            .map(|question| self.digest(question, deadline));
-        stream::iter(look_ups)
-            .buffered(LOOK_UPS_AT_ONCE)
-            .collect()
-            .await
-    }
-
-    async fn digest(&self, question: &Question<'_>, deadline: Instant) -> Result<Digest, String> {
-        let image = look_up(&question.image);
-        let credentials: Vec<Credential> = self
-            .keyring
-            .lookup(&question.image.repository())
-            .into_iter()
-            .cloned()
-            .collect();
-        let known = if question.fresh {
-            None
-        } else {
-            self.resolver.cached(&image, &credentials)
-        };
-        let answer = match known {
-            Some(answer) => answer,
-            None => {
-                self.resolver
-                    .resolve(&image, &credentials, question.fresh, deadline)
-                    .await
+        let mut answers = vec![Err(String::new()); questions.len()];
+        let mut under_way = FuturesUnordered::new();
+        for (index, question) in questions.iter().enumerate() {
+            let look_up = LookUp::new(question, &self.keyring);
+            if let Some(answer) = look_up.known(&self.resolver) {
+                answers[index] = answer;
+                continue;
             }
-        };
-        answer.map_err(|error| {
-            let remedy = error.remedy();
-            format!("{error}; {remedy}")
-        })
+            if under_way.len() == LOOK_UPS_AT_ONCE
+                && let Some((index, answer)) = under_way.next().await
+            {
+                answers[index] = answer;
+            }
+            let resolver = &self.resolver;
+            under_way.push(async move { (index, look_up.run(resolver, deadline).await) });
+        }
+        while let Some((index, answer)) = under_way.next().await {
+            answers[index] = answer;
+        }
+        answers
     }
 }
 
-/// What the registry is asked for: an image without digest always has a tag.
-fn look_up(image: &Reference<'_>) -> Image {
-    Image {
-        registry: image.domain().to_owned(),
-        repository: image.path().into_owned(),
-        tag: image.tag().unwrap_or("latest").to_owned(),
+/// One question on its way to the registry.
+struct LookUp {
+    image: Image,
+    credentials: Vec<Credential>,
+    fresh: bool,
+}
+
+impl LookUp {
+    fn new(question: &Question<'_>, keyring: &Keyring) -> Self {
+        let reference = &question.image;
+        let credentials = if keyring.is_empty() {
+            Vec::new()
+        } else {
+            keyring
+                .lookup(&reference.repository())
+                .into_iter()
+                .cloned()
+                .collect()
+        };
+        let image = Image {
+            registry: reference.domain().to_owned(),
+            repository: reference.path().into_owned(),
+            // An image without a digest always has a tag.
+            tag: reference.tag().unwrap_or("latest").to_owned(),
+        };
+        Self {
+            image,
+            credentials,
+            fresh: question.fresh,
+        }
     }
+
+    /// The answer that is remembered, if that is recent enough.
+    fn known(&self, resolver: &Resolver) -> Option<Result<Digest, String>> {
+        if self.fresh {
+            None
+        } else {
+            resolver.cached(&self.image, &self.credentials).map(explain)
+        }
+    }
+
+    async fn run(&self, resolver: &Resolver, deadline: Instant) -> Result<Digest, String> {
+        explain(
+            resolver
+                .resolve(&self.image, &self.credentials, self.fresh, deadline)
+                .await,
+        )
+    }
+}
+
+/// An error as a sentence for the user, with the remedy.
+fn explain(answer: Result<Digest, Arc<Error>>) -> Result<Digest, String> {
+    answer.map_err(|error| format!("{error}; {}", error.remedy()))
 }
 
 /// What was done, counted.
 #[derive(Debug, Clone, Default)]
-pub struct Metrics {
+struct Metrics {
     mutations: Family<Function, Counter>,
     unpinned: Counter,
 }
@@ -146,15 +182,14 @@ struct Function {
 }
 
 impl Metrics {
-    /// Registers the families.
-    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+    fn register(&self, registry: &mut Registry) {
         registry.register(
-            "surepull_mutations",
+            "mutations",
             "Fields changed, by function",
             self.mutations.clone(),
         );
         registry.register(
-            "surepull_unpinned_images",
+            "unpinned_images",
             "Images that could not be pinned",
             self.unpinned.clone(),
         );

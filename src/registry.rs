@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::config::{Cache, Registry};
 use crate::credentials::Credential;
 use crate::image::Digest;
 
@@ -41,7 +42,7 @@ use token::Grants;
 
 pub use error::{Class, Error, Said};
 pub use metrics::Metrics;
-pub use settings::{CacheSettings, Registry, Settings, SettingsError};
+pub use settings::SettingsError;
 
 /// How long a look-up may take, whoever waits for it: all endpoints and credentials together.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
@@ -73,16 +74,20 @@ struct Inner {
 
 impl Resolver {
     /// A resolver by these settings; the files that they name are read here.
-    pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        Self::with_metrics(settings, Metrics::default())
+    pub fn new(registries: &[Registry], cache: &Cache) -> Result<Self, SettingsError> {
+        Self::with_metrics(registries, cache, Metrics::default())
     }
 
     /// The same, going on with the metrics of an earlier one.
-    pub fn with_metrics(settings: &Settings, metrics: Metrics) -> Result<Self, SettingsError> {
+    pub fn with_metrics(
+        registries: &[Registry],
+        cache: &Cache,
+        metrics: Metrics,
+    ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Inner {
-            routes: Routes::new(settings)?,
+            routes: Routes::new(registries)?,
             grants: Grants::new(),
-            answers: Answers::new(&settings.cache),
+            answers: Answers::new(cache),
             flights: Flights::default(),
             audiences: Audiences::new()?,
             metrics,

@@ -1,32 +1,27 @@
 //! Look-ups at a real registry: the distribution project's. `oci-client` finds the same digests.
 
-#[path = "common/registry.rs"]
 mod common;
 
 use std::time::Duration;
 
+use surepull::config::Cache;
 use surepull::credentials::Credential;
 use surepull::image::Digest;
-use surepull::registry::{Class, Image, Registry, Resolver, Settings};
+use surepull::registry::{Class, Image, Resolver};
 use tokio::time::Instant;
 
-use common::{PASSWORD, TestRegistry, USERNAME};
+use common::registry::{PASSWORD, TestRegistry, USERNAME};
 
 fn resolver(registry: &TestRegistry) -> Resolver {
-    let entry = |pattern: &str, endpoint| Registry {
-        r#match: pattern.to_owned(),
-        endpoints: vec![endpoint],
-        ca: None,
-    };
-    let mut registries = vec![entry("registry.test", registry.endpoint())];
+    let mut registries = vec![common::entry(
+        "registry.test",
+        &[&registry.endpoint()],
+        None,
+    )];
     if let Some(tokens) = registry.tokens() {
-        registries.push(entry("tokens.test", tokens.endpoint()));
+        registries.push(common::entry("tokens.test", &[&tokens.endpoint()], None));
     }
-    let settings = Settings {
-        registries,
-        ..Settings::default()
-    };
-    Resolver::new(&settings).unwrap()
+    Resolver::new(&registries, &Cache::default()).unwrap()
 }
 
 fn image(repository: &str, tag: &str) -> Image {
@@ -237,7 +232,9 @@ async fn authentication(registry: TestRegistry) {
     assert_eq!(found.as_str(), digest);
 
     // A token is used again for the same repository and credential.
-    let tokens = registry.tokens().map(common::TokenService::requests);
+    let tokens = registry
+        .tokens()
+        .map(common::token_service::TokenService::requests);
     let second = Image {
         tag: "2".to_owned(),
         ..image
@@ -247,7 +244,9 @@ async fn authentication(registry: TestRegistry) {
         .await
         .unwrap();
     assert_eq!(
-        registry.tokens().map(common::TokenService::requests),
+        registry
+            .tokens()
+            .map(common::token_service::TokenService::requests),
         tokens
     );
     if let Some(service) = registry.tokens() {

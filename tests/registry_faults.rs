@@ -14,12 +14,15 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
+use surepull::config::Cache;
 use surepull::credentials::Credential;
 use surepull::image::Digest;
-use surepull::registry::{Class, Error, Image, Registry, Resolver, Settings};
+use surepull::registry::{Class, Error, Image, Resolver};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+mod common;
 
 const MANIFEST: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
@@ -96,23 +99,16 @@ impl Faulty {
 
 /// A resolver that looks up `registry.test` at the first of these, and knows the others as endpoints too.
 fn trusting(endpoints: &[&str]) -> Resolver {
-    let registries = endpoints
-        .iter()
-        .enumerate()
-        .map(|(index, endpoint)| Registry {
-            r#match: if index == 0 {
-                "registry.test".to_owned()
-            } else {
-                format!("other{index}.test")
-            },
-            endpoints: vec![(*endpoint).to_owned()],
-            ca: None,
-        });
-    Resolver::new(&Settings {
-        registries: registries.collect(),
-        ..Settings::default()
-    })
-    .unwrap()
+    let entry = |(index, endpoint): (usize, &&str)| {
+        let pattern = if index == 0 {
+            "registry.test".to_owned()
+        } else {
+            format!("other{index}.test")
+        };
+        common::entry(&pattern, &[endpoint], None)
+    };
+    let registries: Vec<_> = endpoints.iter().enumerate().map(entry).collect();
+    Resolver::new(&registries, &Cache::default()).unwrap()
 }
 
 fn image() -> Image {
@@ -696,19 +692,10 @@ async fn endpoints_are_tried_in_order_and_only_on_unavailability() {
             .unwrap()
             .local_addr()
             .unwrap();
-        let resolver = Resolver::new(&Settings {
-            registries: vec![Registry {
-                r#match: "*.test/app".to_owned(),
-                endpoints: vec![
-                    format!("http://{closed}"),
-                    first.endpoint.clone(),
-                    format!("{}/mirror/", second.endpoint),
-                ],
-                ca: None,
-            }],
-            ..Settings::default()
-        })
-        .unwrap();
+        let mirror = format!("{}/mirror/", second.endpoint);
+        let endpoints = [&*format!("http://{closed}"), &*first.endpoint, &*mirror];
+        let registries = [common::entry("*.test/app", &endpoints, None)];
+        let resolver = Resolver::new(&registries, &Cache::default()).unwrap();
         assert_eq!(
             ask(&resolver).await.map_err(|error| error.class()),
             expected
@@ -797,15 +784,11 @@ async fn tls_is_checked_by_the_registrys_own_ca() {
     let path = folder.path().join("ca.pem");
     std::fs::write(&path, ca.pem()).unwrap();
     let resolver = |host: &str, ca| {
-        let registry = Registry {
-            r#match: "registry.test".to_owned(),
-            endpoints: vec![format!("https://{host}:{port}")],
-            ca,
-        };
-        Resolver::new(&Settings {
-            registries: vec![registry],
-            ..Settings::default()
-        })
+        let endpoint = format!("https://{host}:{port}");
+        Resolver::new(
+            &[common::entry("registry.test", &[&endpoint], ca)],
+            &Cache::default(),
+        )
     };
     assert_eq!(
         ask(&resolver("localhost", Some(path.clone())).unwrap()).await,
@@ -825,35 +808,6 @@ async fn tls_is_checked_by_the_registrys_own_ca() {
             error.starts_with("registries: match `registry.test`: ca `"),
             "{error}"
         );
-    }
-}
-
-#[test]
-fn settings_are_read_strictly() {
-    let read = |text: &str| serde_json::from_str::<Settings>(text);
-    let settings = read(
-        r#"{"registries":[{"match":"r.io","endpoints":["http://a:1"]}],"cache":{"ttl":"1h30m","negativeTtl":"5s"}}"#,
-    );
-    let settings = settings.unwrap();
-    assert_eq!(settings.cache.ttl, Duration::from_mins(90));
-    assert_eq!(settings.cache.negative_ttl, Duration::from_secs(5));
-    assert_eq!(settings.cache.max_entries, 10_000);
-    assert_eq!(read("{}").unwrap(), Settings::default());
-    for wrong in [
-        r#"{"registry":[]}"#,
-        r#"{"registries":[{}]}"#,
-        r#"{"cache":{"ttl":5}}"#,
-        r#"{"cache":{"ttl":"5"}}"#,
-    ] {
-        assert!(read(wrong).is_err(), "{wrong}");
-    }
-    let schema = serde_json::to_string(&schemars::schema_for!(Settings)).unwrap();
-    for part in [
-        r#""default":"5m""#,
-        r#""default":"10s""#,
-        r#""negativeTtl""#,
-    ] {
-        assert!(schema.contains(part), "{part} {schema}");
     }
 }
 

@@ -8,11 +8,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
 use crate::admission::Admission;
+use crate::cluster::Given;
 use crate::config::{self, Configuration};
+use crate::credentials;
+use crate::pipeline::Pipeline;
+use crate::registry::Resolver;
 use crate::server::{Certificates, Limits, Listeners, Server};
 use crate::telemetry;
 
@@ -76,17 +81,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("the runtime cannot start")?
-        .block_on(serve(arguments, &configuration, certificates))
+        .block_on(serve(arguments, configuration, certificates))
 }
 
 async fn serve(
     arguments: &Arguments,
-    configuration: &Configuration,
+    configuration: Configuration,
     certificates: Arc<Certificates>,
 ) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("signals cannot be received")?;
-    let registry = telemetry::registry();
-    let admission = admission(configuration);
+    let mut registry = telemetry::registry();
+    let admission = admission(configuration, &mut registry)?;
     let listeners = Listeners::bind(arguments.listen, arguments.ops_listen)?;
     announce(&listeners)?;
     let limits = Limits {
@@ -110,9 +115,18 @@ async fn serve(
     Ok(Exit::Done)
 }
 
-/// What answers the reviews.
-fn admission(_configuration: &Configuration) -> Admission {
-    Admission::default()
+/// What answers the reviews, with its metrics registered.
+fn admission(configuration: Configuration, registry: &mut Registry) -> anyhow::Result<Admission> {
+    let resolver = Resolver::new(&configuration.registries, &configuration.cache)?;
+    let keyring = credentials::read(&configuration.credentials.docker_config)?;
+    let pipeline = Pipeline::new(
+        configuration.settings,
+        resolver,
+        keyring,
+        Box::new(Given::default()),
+    );
+    pipeline.register(registry);
+    Ok(Admission::new(configuration.kinds, pipeline))
 }
 
 fn certificates(arguments: &Arguments) -> anyhow::Result<Certificates> {

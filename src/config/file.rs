@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
-use super::{Cache, Configuration, Credentials, CustomResource, RegistryEntry};
+use super::{Cache, Configuration, Credentials, CustomResource, Registry};
 use crate::mutation::{Always, Mode, Pin, PullSecrets, Settings};
+use crate::workload::Kinds;
 
 /// The configuration of surepull. Whatever is left out has its default; an empty file is a useful configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -47,8 +48,8 @@ pub(super) struct File {
     pub(super) custom_resources: Entries<CustomResource>,
     /// How registries are reached; at most one entry for a `match`.
     #[serde(default)]
-    #[schemars(with = "Vec<RegistryEntry>")]
-    pub(super) registries: Entries<RegistryEntry>,
+    #[schemars(with = "Vec<Registry>")]
+    pub(super) registries: Entries<Registry>,
     /// How long digests are remembered.
     #[serde(default)]
     #[schemars(extend("default" = {}))]
@@ -115,9 +116,11 @@ pub(super) struct Header {
     pub(super) kind: Option<Spanned<String>>,
 }
 
-impl From<File> for Configuration {
-    fn from(file: File) -> Self {
-        Self {
+impl File {
+    /// The configuration, with these kinds.
+    pub(super) fn into_configuration(self, kinds: Kinds) -> Configuration {
+        let file = self;
+        Configuration {
             settings: Settings {
                 mode: file.mode,
                 pull_policy: file.pull_policy == PullPolicy::Default,
@@ -126,7 +129,7 @@ impl From<File> for Configuration {
                 pull_secrets: file.pull_secrets,
                 excluded_namespaces: file.excluded_namespaces,
             },
-            custom_resources: file.custom_resources.into_values(),
+            kinds,
             registries: file.registries.into_values(),
             cache: file.cache,
             credentials: file.credentials,

@@ -11,7 +11,8 @@ use serde_saphyr::{Error as Yaml, Location, MessageFormatter, UserMessageFormatt
 
 use super::error::nearest;
 use super::file::{Entries, File, Header};
-use super::{API_VERSION, Configuration, Error, KIND};
+use super::{API_VERSION, Configuration, CustomResource, Error, KIND};
+use crate::workload::{Kinds, Leaf};
 
 /// The largest file that is read: what a `ConfigMap` can hold.
 pub const MAX_BYTES: u64 = 1024 * 1024;
@@ -47,20 +48,37 @@ pub fn parse(bytes: &[u8]) -> Result<Configuration, Error> {
         |entry| format!("{}/{}", entry.group, entry.kind),
         "name all paths in one entry",
     )?;
-    for (index, entry) in file.custom_resources.0.iter().enumerate() {
-        if entry.value.templates.is_empty() && entry.value.pod_specs.is_empty() {
-            let message = "the entry names no place of pods; add `templates` or `podSpecs`";
-            return Err(placed(Error::new(message), entry.referenced)
-                .key(format!("customResources[{index}]")));
-        }
-    }
+    let kinds = kinds(&file.custom_resources)?;
     check_unique(
         "registries",
         &file.registries,
         |entry| entry.pattern.clone(),
         "name all endpoints in one entry",
     )?;
-    Ok(file.into())
+    Ok(file.into_configuration(kinds))
+}
+
+/// The built-in kinds and these.
+fn kinds(entries: &Entries<CustomResource>) -> Result<Kinds, Error> {
+    let mut kinds = Kinds::default();
+    for (index, entry) in entries.0.iter().enumerate() {
+        let CustomResource {
+            group,
+            kind,
+            templates,
+            pod_specs,
+        } = &entry.value;
+        let templates = templates.iter().map(|path| (path.as_str(), Leaf::Template));
+        let pod_specs = pod_specs.iter().map(|path| (path.as_str(), Leaf::Spec));
+        kinds
+            .add(group, kind, templates.chain(pod_specs))
+            .map_err(|conflict| {
+                let error =
+                    Error::new(conflict.to_string()).key(format!("customResources[{index}]"));
+                placed(error, entry.referenced)
+            })?;
+    }
+    Ok(kinds)
 }
 
 fn check_header(header: &Header) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! The configuration as users write it, and as they get it wrong.
 
+use crate::workload::{Leaf, Shape};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -48,12 +49,7 @@ fn the_full_example_of_the_documentation_is_read() {
         read.registries[0].endpoints[0].uri().to_string(),
         "http://127.0.0.1:5000/"
     );
-    let resource = &read.custom_resources[0];
-    assert_eq!(
-        (&*resource.group, &*resource.kind),
-        ("example.com", "Rollout")
-    );
-    assert_eq!(resource.templates[0].as_str(), "/spec/template");
+    assert!(read.kinds.find("example.com", "Rollout").is_some());
 }
 
 #[test]
@@ -81,8 +77,11 @@ fn every_setting_is_taken_over() {
         read.credentials.docker_config[0].to_str(),
         Some("/etc/docker.json")
     );
-    let pointer = &read.custom_resources[0].pod_specs[0];
-    assert_eq!(pointer.segments().collect::<Vec<_>>(), ["a", "*", "b/c"]);
+    let shape = &read.kinds.find("a.b", "C").expect("the kind").shape;
+    assert_eq!(
+        *shape,
+        Shape::path("/a/*/b~1c", Leaf::Spec).expect("a path")
+    );
 }
 
 #[test]
@@ -178,7 +177,7 @@ fn mistakes_name_place_key_and_remedy() {
         ),
         (
             "customResources:\n- {group: a, kind: B}\n",
-            "line 4, column 3: customResources[0]: the entry names no place of pods; add `templates` or `podSpecs`",
+            "line 4, column 3: customResources[0]: B of group \"a\" has neither templates nor podSpecs; give at least one path",
         ),
         (
             "customResources:\n- {group: a/v1, kind: B, templates: [/b]}\n",
@@ -197,6 +196,18 @@ fn mistakes_name_place_key_and_remedy() {
             "line 3, column 22: registries[0].match: `https://a.b` has a scheme, which image names do not have; write `a.b` here, and the URL into `endpoints`",
         ),
         (
+            "customResources:\n- {group: apps, kind: Deployment, templates: [/b]}\n",
+            "line 4, column 3: customResources[0]: Deployment of group \"apps\" is known already; name each kind once, with all its paths",
+        ),
+        (
+            "customResources:\n- {group: a, kind: B, templates: [/b, /b/c]}\n",
+            "line 4, column 3: customResources[0]: \"/b/c\" runs through or ends in the same place as another path of this kind",
+        ),
+        (
+            "registries: [{match: 'r.io/*'}]\n",
+            "line 3, column 22: registries[0].match: `r.io/*` has a `*` in its path, where it has no meaning; end it before",
+        ),
+        (
             "registries: [{match: ''}]\n",
             "line 3, column 22: registries[0].match: `` is not a registry; write its host as it stands in image names, such as `registry.example:5000`",
         ),
@@ -212,8 +223,8 @@ fn mistakes_name_place_key_and_remedy() {
 #[test]
 fn pointers_are_pointers() {
     for (pointer, part) in [
-        ("spec/template", "start it with `/`"),
-        ("", "start it with `/`"),
+        ("spec/template", "must begin with"),
+        ("", "must begin with"),
         ("/", "empty segment"),
         ("/spec/", "empty segment"),
         ("/spec//template", "empty segment"),

@@ -1,10 +1,10 @@
 //! Values of the file that are checked as they are read, so that an error has the place of the value.
 
-use std::borrow::Cow;
-
 use http::Uri;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
+
+use crate::workload::{Leaf, PathError, Shape};
 
 /// A JSON pointer (RFC 6901) below the root; a segment `*` runs through every element of an array or every value of a
 /// map.
@@ -17,42 +17,16 @@ impl Pointer {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The keys from the root down, unescaped.
-    pub fn segments(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        self.0[1..].split('/').map(|segment| {
-            if segment.contains('~') {
-                Cow::Owned(segment.replace("~1", "/").replace("~0", "~"))
-            } else {
-                Cow::Borrowed(segment)
-            }
-        })
-    }
 }
 
 impl TryFrom<String> for Pointer {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let Some(segments) = text.strip_prefix('/') else {
-            return Err(format!(
-                "`{text}` is not a JSON pointer: start it with `/`, as in `/spec/template`"
-            ));
-        };
-        if segments.split('/').any(str::is_empty) {
-            return Err(format!(
-                "`{text}` has an empty segment: name a key between and after the slashes, as in `/spec/template`"
-            ));
+        if text.is_empty() {
+            return Err(PathError::NoPointer(text).to_string());
         }
-        let escaped = segments.split('~').skip(1);
-        if escaped
-            .into_iter()
-            .any(|after| !after.starts_with(['0', '1']))
-        {
-            return Err(format!(
-                "`{text}` has a bare `~`: in a JSON pointer `~` is written `~0`, and a `/` within a key `~1`"
-            ));
-        }
+        Shape::path(&text, Leaf::Spec).map_err(|error| error.to_string())?;
         Ok(Self(text))
     }
 }
@@ -129,14 +103,21 @@ fn name<'de, D: Deserializer<'de>>(from: D, wanted: &str) -> Result<String, D::E
 
 pub(super) fn registry_match<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
-    if text.is_empty() || text.contains(char::is_whitespace) {
+    if let Some((_, host)) = text.split_once("://") {
+        return Err(de::Error::custom(format!(
+            "`{text}` has a scheme, which image names do not have; write `{host}` here, and the URL into `endpoints`"
+        )));
+    }
+    let (host, path) = text.split_once('/').unwrap_or((&text, ""));
+    let strange = |c: char| c.is_whitespace() || c.is_control() || "?#@\\".contains(c);
+    if host.is_empty() || text.contains(strange) {
         return Err(de::Error::custom(format!(
             "`{text}` is not a registry; write its host as it stands in image names, such as `registry.example:5000`"
         )));
     }
-    if let Some((_, host)) = text.split_once("://") {
+    if path.contains('*') {
         return Err(de::Error::custom(format!(
-            "`{text}` has a scheme, which image names do not have; write `{host}` here, and the URL into `endpoints`"
+            "`{text}` has a `*` in its path, where it has no meaning; end it before"
         )));
     }
     Ok(text)

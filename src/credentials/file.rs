@@ -4,31 +4,19 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use schemars::JsonSchema;
 use secrecy::zeroize::Zeroizing;
-use serde::Deserialize;
 
 use super::document::{Document, Form, Malformed};
 use super::keyring::Keyring;
 
-/// Credentials beside those of pull secrets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Settings {
-    /// Docker configuration files whose credentials are tried after those of pull secrets, as the kubelet does with
-    /// the node's own. A file named `.dockercfg` has the old form, `{KEY: ENTRY}`; any other has that of
-    /// `config.json`, `{"auths": {KEY: ENTRY}}`.
-    pub docker_config: Vec<PathBuf>,
-}
-
-/// Reads the files that the settings name into one keyring.
+/// Reads the files that `credentials.dockerConfig` names into one keyring.
 ///
 /// The form goes by the file's name, as with the files that the kubelet looks for: `.dockercfg` in the one form,
 /// `config.json` in the other (`pkg/credentialprovider/config.go`). Unlike the kubelet, which takes the first file
 /// that it can read and says nothing of the others, this takes all and fails if one is not as it should be.
-pub fn read(settings: &Settings) -> Result<Keyring, FileError> {
+pub fn read(files: &[PathBuf]) -> Result<Keyring, FileError> {
     let mut keyring = Keyring::default();
-    for path in &settings.docker_config {
+    for path in files {
         let document = read_document(path)?;
         keyring.add(document, &Arc::from(format!("file {}", path.display())));
     }
@@ -92,12 +80,6 @@ mod tests {
     const CONFIG: &str = r#"{"auths": {"r.io": {"username": "config", "password": "p"}}}"#;
     const DOCKERCFG: &str = r#"{"r.io": {"username": "dockercfg", "password": "p"}}"#;
 
-    fn settings(paths: &[PathBuf]) -> Settings {
-        Settings {
-            docker_config: paths.to_vec(),
-        }
-    }
-
     #[test]
     fn form_goes_by_name_and_files_keep_their_order() {
         let folder = tempfile::tempdir().unwrap();
@@ -105,19 +87,19 @@ mod tests {
         let new = folder.path().join(".dockerconfigjson");
         std::fs::write(&old, DOCKERCFG).unwrap();
         std::fs::write(&new, CONFIG).unwrap();
-        let keyring = read(&settings(&[old.clone(), new])).unwrap();
+        let keyring = read(&[old.clone(), new]).unwrap();
         let found = keyring.lookup("r.io/app");
         let users: Vec<_> = found.iter().map(|found| &found.username[..]).collect();
         assert_eq!(users, [&b"dockercfg"[..], b"config"]);
         assert_eq!(&*found[0].source, format!("file {}", old.display()));
-        assert!(read(&Settings::default()).unwrap().is_empty());
+        assert!(read(&[]).unwrap().is_empty());
     }
 
     #[test]
     fn errors_name_the_file_and_no_value() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
-        let error = read(&settings(std::slice::from_ref(&path))).unwrap_err();
+        let error = read(std::slice::from_ref(&path)).unwrap_err();
         assert!(error.to_string().contains(&path.display().to_string()));
         for content in [
             r#"{"auths": {"r.io": "hunter2"}}"#,
@@ -129,21 +111,10 @@ mod tests {
             "",
         ] {
             std::fs::write(&path, content).unwrap();
-            let error = read(&settings(std::slice::from_ref(&path))).unwrap_err();
+            let error = read(std::slice::from_ref(&path)).unwrap_err();
             let text = format!("{error}: {}\n{error:?}", error.source().unwrap());
             assert!(text.contains(&path.display().to_string()), "{text}");
             assert!(!text.contains("hunter2"), "{text}");
         }
-    }
-
-    #[test]
-    fn settings_are_strict() {
-        let read = serde_json::from_str::<Settings>;
-        assert_eq!(read("{}").unwrap(), Settings::default());
-        assert_eq!(
-            read(r#"{"dockerConfig": ["/a"]}"#).unwrap(),
-            settings(&["/a".into()])
-        );
-        assert!(read(r#"{"dockerconfig": []}"#).is_err());
     }
 }

@@ -16,8 +16,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
+use super::Image;
 use super::error::Error;
-use super::{CacheSettings, Image};
+use crate::config;
 use crate::credentials::Credential;
 use crate::image::Digest;
 
@@ -158,7 +159,7 @@ impl Expiry<Key, Entry> for Lifetime {
 }
 
 impl Answers {
-    pub(super) fn new(settings: &CacheSettings) -> Self {
+    pub(super) fn new(settings: &config::Cache) -> Self {
         let lifetime = Lifetime {
             positive: settings.ttl,
             negative: settings.negative_ttl,
@@ -263,7 +264,7 @@ mod tests {
     fn an_answer_belongs_to_its_image_and_audience() {
         let audiences = Audiences::new().unwrap();
         let alice = audiences.of(&[credential("alice", "a")]);
-        let answers = Answers::new(&CacheSettings::default());
+        let answers = Answers::new(&config::Cache::default());
         let now = Instant::now();
         let entry = Entry {
             answer: Ok(Digest::of(b"x")),

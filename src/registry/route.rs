@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use http::Uri;
-use http::uri::Scheme;
-
 use super::connect::{Origin, Trust, Wire};
-use super::settings::{Registry, SettingsError};
-use super::{Image, Settings};
+use super::{Image, SettingsError};
+use crate::config::Registry;
+use crate::credentials::urls_match;
 
 /// Where Docker Hub really answers (`distribution/reference` keeps the name `docker.io` for images).
 const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
@@ -41,22 +39,19 @@ pub(super) struct Route<'a> {
 }
 
 impl Routes {
-    /// Reads the settings, and the files that they name.
-    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+    /// Reads the files that the entries name.
+    pub(super) fn new(registries: &[Registry]) -> Result<Self, SettingsError> {
         let roots = super::connect::system_roots();
-        let mut trusted = Vec::new();
-        for registry in &settings.registries {
-            check_pattern(&registry.r#match)?;
-            for endpoint in &registry.endpoints {
-                trusted.push(origin_of(registry, endpoint)?);
-            }
-        }
+        let endpoints = registries.iter().flat_map(|registry| &registry.endpoints);
+        let trusted: Vec<_> = endpoints
+            .filter_map(|endpoint| Origin::of(endpoint.uri()))
+            .collect();
         let trust = Trust::new(trusted);
-        let configured = settings.registries.iter().map(|registry| {
+        let configured = registries.iter().map(|registry| {
             let roots = match &registry.ca {
                 Some(path) => {
                     super::connect::with_ca(&roots, path).map_err(|why| SettingsError::Ca {
-                        pattern: registry.r#match.clone(),
+                        pattern: registry.pattern.clone(),
                         path: path.clone(),
                         why,
                     })?
@@ -70,11 +65,11 @@ impl Routes {
                 trust.clone()
             };
             Ok(Configured {
-                pattern: registry.r#match.clone(),
+                pattern: registry.pattern.clone(),
                 endpoints: registry
                     .endpoints
                     .iter()
-                    .map(|url| url.trim_end_matches('/').to_owned())
+                    .map(|url| url.uri().to_string().trim_end_matches('/').to_owned())
                     .collect(),
                 wire: Wire::new(roots, trust)?,
             })
@@ -123,96 +118,15 @@ impl Routes {
     }
 }
 
-/// Whether a name, `host[:port]/path`, is one that the pattern means: the kubelet's grammar (`URLsMatch` of
-/// `pkg/credentialprovider/keyring.go`), but ending at a path segment, so that `r.io/team` does not mean
-/// `r.io/team-evil/app`.
+/// Whether a name, `host[:port]/path`, is one that the pattern means: the kubelet's grammar, but ending at a path
+/// segment, so that `r.io/team` does not mean `r.io/team-evil/app`.
 fn pattern_matches(pattern: &str, name: &str) -> bool {
     let split = |text| -> (&str, &str) { str::split_once(text, '/').unwrap_or((text, "")) };
-    let port = |host: &'_ str| {
-        host.rfind(':')
-            .filter(|colon| !host[*colon..].contains(']'))
-    };
     let ((pattern_host, pattern_path), (host, path)) = (split(pattern), split(name));
-    let (pattern_host, pattern_port) =
-        pattern_host.split_at(port(pattern_host).unwrap_or(pattern_host.len()));
-    let (host, host_port) = host.split_at(port(host).unwrap_or(host.len()));
     let pattern_path = pattern_path.trim_end_matches('/');
-    pattern_port == host_port
-        && pattern_host.split('.').count() == host.split('.').count()
-        && pattern_host
-            .split('.')
-            .zip(host.split('.'))
-            .all(|(pattern, label)| label_matches(pattern, label))
-        && path
-            .strip_prefix(pattern_path)
-            .is_some_and(|rest| pattern_path.is_empty() || rest.is_empty() || rest.starts_with('/'))
-}
-
-/// `*` is any text within the label, everything else itself.
-fn label_matches(pattern: &str, label: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = label.strip_prefix(first) else {
-        return false;
-    };
-    let Some(last) = pieces.next_back() else {
-        return rest.is_empty();
-    };
-    for piece in pieces {
-        let Some(at) = rest.find(piece) else {
-            return false;
-        };
-        rest = &rest[at + piece.len()..];
-    }
-    rest.ends_with(last)
-}
-
-fn check_pattern(pattern: &str) -> Result<(), SettingsError> {
-    let refuse = |why| {
-        Err(SettingsError::Match {
-            pattern: pattern.to_owned(),
-            why,
-        })
-    };
-    let host = pattern.split('/').next().unwrap_or_default();
-    if pattern.contains("://") {
-        refuse("a pattern is a host and a path, without a scheme")
-    } else if host.is_empty() {
-        refuse("a pattern begins with a host")
-    } else if pattern.contains(|c: char| c.is_whitespace() || c.is_control() || "?#@\\".contains(c))
-    {
-        refuse("a pattern has no spaces and none of `?#@\\`")
-    } else if pattern
-        .split_once('/')
-        .is_some_and(|(_, path)| path.contains('*'))
-    {
-        refuse("`*` works only in the host")
-    } else {
-        Ok(())
-    }
-}
-
-fn origin_of(registry: &Registry, endpoint: &str) -> Result<Origin, SettingsError> {
-    let refuse = |why| SettingsError::Endpoint {
-        pattern: registry.r#match.clone(),
-        // A password may have been written into it.
-        endpoint: endpoint.rsplit('@').next().unwrap_or_default().to_owned(),
-        why,
-    };
-    let url: Uri = endpoint.parse().map_err(|_| refuse("is not a URL"))?;
-    let authority = url
-        .authority()
-        .ok_or_else(|| refuse("must begin with `https://` or `http://`"))?;
-    if url.scheme() != Some(&Scheme::HTTPS) && url.scheme() != Some(&Scheme::HTTP) {
-        return Err(refuse("must begin with `https://` or `http://`"));
-    }
-    if authority.as_str().contains('@') {
-        return Err(refuse("must not hold credentials"));
-    }
-    if url.query().is_some() || endpoint.contains('#') {
-        return Err(refuse("must end after its path"));
-    }
-    Origin::of(&url).ok_or_else(|| refuse("has no usable host and port"))
+    let rest = path.strip_prefix(pattern_path);
+    rest.is_some_and(|rest| pattern_path.is_empty() || rest.is_empty() || rest.starts_with('/'))
+        && urls_match(pattern_host, host) == Ok(true)
 }
 
 #[cfg(test)]
@@ -248,41 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_make_no_sense_are_errors() {
-        let settings = |pattern: &str, endpoint: &str| Settings {
-            registries: vec![Registry {
-                r#match: pattern.into(),
-                endpoints: vec![endpoint.into()],
-                ca: None,
-            }],
-            ..Settings::default()
-        };
-        assert!(Routes::new(&settings("r.io", "http://127.0.0.1:5000/")).is_ok());
-        assert!(Routes::new(&settings("r.io/team", "https://mirror.test/prefix")).is_ok());
-        for (pattern, endpoint) in [
-            ("", "https://a"),
-            ("/team", "https://a"),
-            ("https://r.io", "https://a"),
-            ("r.io/*", "https://a"),
-            ("r io", "https://a"),
-            ("r.io", ""),
-            ("r.io", "a.test"),
-            ("r.io", "/path"),
-            ("r.io", "ftp://a.test"),
-            ("r.io", "https://user:secret@a.test"),
-            ("r.io", "https://a.test?x=y"),
-            ("r.io", "https://a.test/#x"),
-        ] {
-            let error = Routes::new(&settings(pattern, endpoint))
-                .unwrap_err()
-                .to_string();
-            assert!(!error.contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
     fn docker_hub_is_asked_at_its_real_endpoint() {
-        let routes = Routes::new(&Settings::default()).unwrap();
+        let routes = Routes::new(&[]).unwrap();
         let image = |registry: &str| Image {
             registry: registry.into(),
             repository: "library/nginx".into(),

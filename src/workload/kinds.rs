@@ -40,7 +40,7 @@ pub enum Class {
 }
 
 /// One kind of object that holds pod specs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     group: String,
     kind: String,
@@ -75,7 +75,7 @@ pub enum Conflict {
 }
 
 /// All kinds that are looked into.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kinds(Vec<Workload>);
 
 /// The built-in kinds.

@@ -26,6 +26,11 @@ pub enum PathError {
     /// It is not a JSON pointer.
     #[error("{0:?} is not a JSON pointer: it must begin with \"/\", e.g. \"/spec/template\"")]
     NoPointer(String),
+    /// It has a `~` that escapes nothing.
+    #[error(
+        "{0:?} has a bare `~`: in a JSON pointer `~` is written `~0`, and a `/` within a key `~1`"
+    )]
+    BareTilde(String),
     /// It has an empty segment.
     #[error("{0:?} has an empty segment: remove the extra \"/\"")]
     EmptySegment(String),
@@ -44,6 +49,13 @@ impl Shape {
         let segments = pointer
             .strip_prefix('/')
             .ok_or_else(|| PathError::NoPointer(pointer.to_owned()))?;
+        if segments
+            .split('~')
+            .skip(1)
+            .any(|rest| !rest.starts_with(['0', '1']))
+        {
+            return Err(PathError::BareTilde(pointer.to_owned()));
+        }
         for segment in segments.split('/').rev() {
             shape = match segment {
                 "" => return Err(PathError::EmptySegment(pointer.to_owned())),

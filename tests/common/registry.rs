@@ -1,12 +1,6 @@
 //! A real registry for tests, demo and benchmark: the distribution project's, as `make assets` builds it, on loopback,
 //! filled by `oci-client`. It ends when it is dropped.
 
-// Each of those who include this file uses a part of it.
-#![allow(dead_code, clippy::missing_panics_doc, missing_docs, unreachable_pub)]
-
-#[path = "token_service.rs"]
-mod token_service;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -25,7 +19,7 @@ use oci_client::manifest::{
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
-pub use token_service::TokenService;
+use super::token_service::{ISSUER, SERVICE, TokenService};
 
 /// The user that registries with authorization know.
 pub const USERNAME: &str = "alice";
@@ -63,8 +57,7 @@ impl TestRegistry {
     /// the current tokio runtime.
     pub async fn with_token_auth() -> Self {
         let tokens = TokenService::start(USERNAME, PASSWORD).await;
-        let (realm, service, issuer) =
-            (&tokens.realm, token_service::SERVICE, token_service::ISSUER);
+        let (realm, service, issuer) = (&tokens.realm, SERVICE, ISSUER);
         let config = format!(
             "auth:\n  token:\n    realm: {realm}\n    service: {service}\n    issuer: {issuer}\n    jwks: FOLDER/jwks.json\n    signingalgorithms: [ES256]\n"
         );

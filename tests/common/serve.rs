@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use bytes::Bytes;
@@ -27,6 +28,21 @@ pub struct Served {
     child: Child,
 }
 
+/// The binary that was built with this program: Cargo names it to tests and benchmarks, an example is its neighbour.
+fn binary() -> PathBuf {
+    option_env!("CARGO_BIN_EXE_surepull").map_or_else(
+        || {
+            let example = std::env::current_exe().expect("this program");
+            example
+                .ancestors()
+                .nth(2)
+                .expect("a target folder")
+                .join("surepull")
+        },
+        PathBuf::from,
+    )
+}
+
 impl Served {
     /// Starts the binary with a configuration; an empty text means the defaults.
     pub fn start(configuration: &str) -> Self {
@@ -40,7 +56,7 @@ impl Served {
         fs::write(&file, configuration).expect("the configuration is written");
         let authority = Authority::new(folder.path());
         let log = File::create(folder.path().join("log")).expect("a log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_surepull"))
+        let mut child = Command::new(binary())
             .args(["serve", "--standalone"])
             .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .arg("--config")

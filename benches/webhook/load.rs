@@ -1,6 +1,7 @@
 //! Load on a server, and what it costs the server.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -10,10 +11,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::version::TLS13;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::servers::{Certificate, Child};
+use crate::common::client::Authority;
 
 const CONNECTIONS: usize = 16;
 
@@ -25,26 +27,44 @@ pub(crate) struct Cost {
     pub(crate) throughput: f64,
 }
 
-/// Posts the body so many times over kept connections.
-pub(crate) fn run(server: &Child, certificate: &Certificate, body: &[u8], requests: usize) -> Cost {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+/// Posts the body so many times over kept connections to a server, which is its address and process.
+pub(crate) fn run(
+    server: (SocketAddr, u32),
+    authority: &Authority,
+    body: &[u8],
+    requests: usize,
+) -> Cost {
+    let (address, pid) = server;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let left = Arc::new(AtomicUsize::new(requests));
     let body = Bytes::copy_from_slice(body);
-    let (before, start) = (cpu_nanos(server.pid()), Instant::now());
+    let (before, start) = (cpu_nanos(pid), Instant::now());
     runtime.block_on(async {
-        let connector = TlsConnector::from(certificate.client());
-        let address = server.address();
+        let connector = TlsConnector::from(Arc::new(authority.trust(&[&TLS13])));
         let tasks: Vec<_> = (0..CONNECTIONS)
-            .map(|_| tokio::spawn(connection(connector.clone(), address.clone(), body.clone(), Arc::clone(&left))))
+            .map(|_| {
+                tokio::spawn(connection(
+                    connector.clone(),
+                    address.clone(),
+                    body.clone(),
+                    Arc::clone(&left),
+                ))
+            })
             .collect();
         for task in tasks {
             task.await.expect("every request is answered");
         }
     });
-    let (seconds, nanos) = (start.elapsed().as_secs_f64(), cpu_nanos(server.pid()) - before);
+    let (seconds, nanos) = (start.elapsed().as_secs_f64(), cpu_nanos(pid) - before);
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
     let (nanos, requests) = (nanos as f64, requests as f64);
-    Cost { cpu_micros: nanos / 1000.0 / requests, throughput: requests / seconds }
+    Cost {
+        cpu_micros: nanos / 1000.0 / requests,
+        throughput: requests / seconds,
+    }
 }
 
 pub(crate) fn median(mut costs: Vec<Cost>) -> Cost {
@@ -52,22 +72,41 @@ pub(crate) fn median(mut costs: Vec<Cost>) -> Cost {
     costs.sort_by(|a, b| a.cpu_micros.total_cmp(&b.cpu_micros));
     let cpu_micros = costs[middle].cpu_micros;
     costs.sort_by(|a, b| a.throughput.total_cmp(&b.throughput));
-    Cost { cpu_micros, throughput: costs[middle].throughput }
+    Cost {
+        cpu_micros,
+        throughput: costs[middle].throughput,
+    }
 }
 
-async fn connection(connector: TlsConnector, address: String, body: Bytes, left: Arc<AtomicUsize>) {
-    let stream = TcpStream::connect(&address).await.expect("a connection");
+async fn connection(
+    connector: TlsConnector,
+    address: SocketAddr,
+    body: Bytes,
+    left: Arc<AtomicUsize>,
+) {
+    let stream = TcpStream::connect(address).await.expect("a connection");
     stream.set_nodelay(true).expect("no delay");
     let name = "localhost".try_into().expect("a name");
     let stream = connector.connect(name, stream).await.expect("TLS");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
     let driver = tokio::spawn(connection);
-    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-        let request = Request::post("/mutate?timeout=10s").header("host", "localhost").header("content-type", "application/json");
+    while left
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
+    {
+        let request = Request::post("/mutate?timeout=10s")
+            .header("host", "localhost")
+            .header("content-type", "application/json");
         let request = request.body(Full::new(body.clone())).expect("a request");
         let response = sender.send_request(request).await.expect("an answer");
         assert_eq!(response.status(), 200);
-        response.into_body().collect().await.expect("a whole answer");
+        response
+            .into_body()
+            .collect()
+            .await
+            .expect("a whole answer");
     }
     drop(sender);
     driver.await.expect("the connection's task").ok();
