@@ -86,7 +86,7 @@ pub(crate) fn echo(certificate: &str, key: &str) {
             .await
             .expect("a port");
         println!(
-            "listening on https://{}",
+            "{}",
             listener.local_addr().expect("an address")
         );
         loop {
