@@ -85,10 +85,7 @@ pub(crate) fn echo(certificate: &str, key: &str) {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a port");
-        println!(
-            "{}",
-            listener.local_addr().expect("an address")
-        );
+        println!("{}", listener.local_addr().expect("an address"));
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
             stream.set_nodelay(true).ok();
