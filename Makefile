@@ -7,12 +7,44 @@ export SUREPULL_ASSETS
 # The registry that tests run against: https://github.com/distribution/distribution
 REGISTRY_VERSION := v3.1.2
 REGISTRY_MODULE := github.com/distribution/distribution/v3/cmd/registry
+CARGO_DENY_VERSION := 0.20.2
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: assets ## run the main job on real reviews, with a registry on loopback; no cluster, no internet
+	cargo build --locked --bin surepull --example demo
+	cargo run --locked --quiet --example demo
+
+.PHONY: test
+test: assets ## run all tests
+	cargo test --locked
+
+.PHONY: check
+check: test lint docs deny ## run all that a change has to pass
+
+.PHONY: lint
+lint: ## check format and lints
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: docs
+docs: ## build the crate's documentation, warnings denied
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+.PHONY: deny
+deny: ## check licences, bans and sources of the dependencies
+	@cargo deny --version 2>/dev/null | grep -qx 'cargo-deny $(CARGO_DENY_VERSION)' || cargo install --locked cargo-deny@$(CARGO_DENY_VERSION)
+	cargo deny --offline check licenses bans sources
+
+.PHONY: bench
+bench: ## measure the served binary beside a bare echo, and count the handler's instructions
+	@command -v valgrind >/dev/null && command -v taskset >/dev/null || apt-get install -y valgrind util-linux
+	cargo bench --locked --bench webhook
 
 .PHONY: assets
 assets: ## build what tests and demo need beside the crate: a real registry (needs Go)
