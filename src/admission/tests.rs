@@ -238,3 +238,30 @@ fn some_of_the_api_servers_time_is_kept_back() {
         );
     }
 }
+
+proptest::proptest! {
+    /// Whatever is sent is a review or refused with a status, and what is a review can be decided about.
+    #[test]
+    fn no_bytes_are_too_strange(
+        changes in proptest::collection::vec((0_usize..4000, proptest::prelude::any::<u8>()), 0..6),
+        end in 0_usize..4000,
+    ) {
+        let mut bytes = include_bytes!("../../tests/captures/042-pods-ephemeralcontainers-update-eph.json").to_vec();
+        for (position, byte) in changes {
+            let position = position % bytes.len();
+            bytes[position] = byte;
+        }
+        if end % 3 == 0 {
+            bytes.truncate(end);
+        }
+        match decode(&bytes, &Kinds::default()) {
+            Err(refused) => assert_eq!(refused.status, 400),
+            Ok(request) => {
+                let settings = crate::mutation::Settings::default();
+                if let Some(review) = &request.review && let Ok(draft) = crate::mutation::draft(review, &settings) {
+                    draft.settle(&crate::mutation::Facts::default());
+                }
+            }
+        }
+    }
+}
