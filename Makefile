@@ -39,7 +39,7 @@ docs: ## build the crate's documentation, warnings denied
 .PHONY: deny
 deny: ## check licences, bans and sources of the dependencies
 	@cargo deny --version 2>/dev/null | grep -qx 'cargo-deny $(CARGO_DENY_VERSION)' || cargo install --locked cargo-deny@$(CARGO_DENY_VERSION)
-	cargo deny --offline check licenses bans sources
+	cargo deny check licenses bans sources
 
 .PHONY: bench
 bench: ## measure the served binary beside a bare echo, and count the handler's instructions
