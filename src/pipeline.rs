@@ -93,6 +93,7 @@ impl Pipeline {
     ) -> Vec<Result<Digest, String>> {
         let mut answers = vec![Err(String::new()); questions.len()];
         let mut under_way = FuturesUnordered::new();
+        let mut begun = 0;
         for (index, question) in questions.iter().enumerate() {
             let look_up = LookUp::new(question, &self.keyring);
             if let Some(answer) = look_up.known(&self.resolver) {
@@ -104,6 +105,12 @@ impl Pipeline {
             {
                 answers[index] = answer;
             }
+            // A look-up outlives the review, so that it is not for nothing; one too late for its review is not begun.
+            if begun >= LOOK_UPS_AT_ONCE && Instant::now() >= deadline {
+                answers[index] = Err("there was no time left to look it up".to_owned());
+                continue;
+            }
+            begun += 1;
             let resolver = &self.resolver;
             under_way.push(async move { (index, look_up.run(resolver, deadline).await) });
         }
@@ -212,5 +219,50 @@ impl Metrics {
                 .filter(|digest| digest.is_err())
                 .count() as u64,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeSeed;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::Given;
+    use crate::telemetry;
+    use crate::workload::{Kinds, Operation, Survey};
+
+    #[tokio::test]
+    async fn after_the_deadline_no_further_look_up_begins() {
+        let image =
+            |tag| json!({"name": format!("c{tag}"), "image": format!("169.254.1.1/app:{tag}")});
+        let images: Vec<_> = (0..LOOK_UPS_AT_ONCE + 10).map(image).collect();
+        let object = json!({"metadata": {"name": "p"}, "spec": {"containers": images}});
+        let kinds = Kinds::default();
+        let workload = kinds.find("", "Pod").unwrap();
+        let review = Review {
+            class: workload.class,
+            operation: Operation::Create,
+            subresource: "".into(),
+            namespace: "ns".into(),
+            object: Survey(&workload.shape)
+                .deserialize(&object)
+                .unwrap()
+                .unwrap(),
+            old: None,
+        };
+        let pipeline = Pipeline::new(
+            Settings::default(),
+            Resolver::new(&[], &crate::config::Cache::default()).unwrap(),
+            Keyring::default(),
+            Box::new(Given::default()),
+        );
+        let mut registry = telemetry::registry();
+        pipeline.register(&mut registry);
+        pipeline.decide(&review, Instant::now()).await.unwrap();
+        let metrics = telemetry::encode(&registry).unwrap();
+        let misses =
+            format!("registry_cache_requests_total{{result=\"miss\"}} {LOOK_UPS_AT_ONCE}\n");
+        assert!(metrics.contains(&misses), "{metrics}");
     }
 }

@@ -23,6 +23,11 @@ pub(super) fn applies(class: Class, settings: &Settings) -> bool {
     }
 }
 
+/// How many violations are told one by one.
+const TOLD: usize = 100;
+/// How much of a name or a policy is repeated: all of one that the API server takes.
+const CHARACTERS: usize = 253;
+
 /// The slots of a Pod whose policy is not `Always` although it has to be, each as a sentence in the plugin's words.
 pub fn violations(review: &Review<'_>, settings: &Settings) -> Vec<String> {
     if review.class != Class::Pod
@@ -49,17 +54,36 @@ pub fn violations(review: &Review<'_>, settings: &Settings) -> Vec<String> {
     let name = [&review.object.meta.name, &review.object.meta.generate_name]
         .into_iter()
         .find(|name| !name.is_empty());
-    let name = name.map_or("Unknown", |name| name);
-    slots(&review.object)
-        .filter(is_checked)
-        .filter_map(|slot| slot.policy.get().filter(|policy| *policy != "Always").map(|policy| (slot, policy)))
+    let name = name.map_or("Unknown", |name| beginning(name));
+    let mut offenders = slots(&review.object).filter(is_checked).filter_map(|slot| {
+        slot.policy
+            .get()
+            .filter(|policy| *policy != "Always")
+            .map(|policy| (slot, policy))
+    });
+    let mut violations: Vec<String> = offenders
+        .by_ref()
+        .take(TOLD)
         .map(|(slot, policy)| {
             let (list, index, field) = (slot.kind.list(), slot.index, slot.kind.policy().replace('/', "."));
+            let policy = beginning(policy);
             format!(
                 "pods {name:?} is forbidden: spec.{list}[{index}].{field}: Unsupported value: {policy:?}: supported values: \"Always\""
             )
         })
-        .collect()
+        .collect();
+    let more = offenders.count();
+    if more > 0 {
+        violations.push(format!("and {more} more"));
+    }
+    violations
+}
+
+/// The text, cut where it is longer than anything sensible.
+fn beginning(text: &str) -> &str {
+    text.char_indices()
+        .nth(CHARACTERS)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
 /// Whether a container has an image that no container of the stored Pod has. A test of sets: where an image moves
@@ -80,4 +104,42 @@ fn slots<'o, 'a>(object: &'o Object<'a>) -> impl Iterator<Item = &'o Slot<'a>> {
         .templates
         .iter()
         .flat_map(|template| &template.spec.slots)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeSeed;
+    use serde_json::json;
+
+    use super::*;
+    use crate::workload::{Kinds, Survey};
+
+    #[test]
+    fn what_is_said_is_bounded() {
+        let policy = "N".repeat(1000);
+        let containers = vec![json!({"image": "app", "imagePullPolicy": policy}); 150];
+        let object =
+            json!({"metadata": {"name": "x".repeat(100_000)}, "spec": {"containers": containers}});
+        let kinds = Kinds::default();
+        let workload = kinds.find("", "Pod").unwrap();
+        let review = Review {
+            class: workload.class,
+            operation: Operation::Create,
+            subresource: "".into(),
+            namespace: "ns".into(),
+            object: Survey(&workload.shape)
+                .deserialize(&object)
+                .unwrap()
+                .unwrap(),
+            old: None,
+        };
+        let settings = Settings {
+            always: Always::Pods,
+            ..Settings::default()
+        };
+        let said = violations(&review, &settings);
+        assert_eq!(said.len(), 101);
+        assert_eq!(said[100], "and 50 more");
+        assert!(said.iter().all(|violation| violation.len() < 700));
+    }
 }

@@ -77,6 +77,9 @@ pub(super) fn decide<'r>(
         .unwrap_or(Decision::Leave)
 }
 
+/// The longest host with a port: DNS has no longer names, so no image can be pulled from there.
+const LONGEST_HOST: usize = 253 + ":65535".len();
+
 /// The image, if it is one to be pinned.
 fn eligible<'r>(image: &'r str, policy: &str, skip: &Skip) -> Option<Reference<'r>> {
     if skip.never && policy == "Never" {
@@ -86,7 +89,26 @@ fn eligible<'r>(image: &'r str, policy: &str, skip: &Skip) -> Option<Reference<'
         .ok()
         .filter(|image| image.digest().is_none())?;
     let host = image.domain();
-    let skipped = (skip.loopback && is_loopback(host))
+    // `a_b.c/d` has no host at all.
+    let unreachable = host.is_empty() || host.len() > LONGEST_HOST;
+    let skipped = unreachable
+        || (skip.loopback && is_loopback(host))
         || skip.registries.iter().any(|skipped| skipped == host);
     (!skipped).then_some(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_possible_host_is_not_asked_for() {
+        let is_eligible = |image: &str| eligible(image, "", &Skip::default()).is_some();
+        let label = format!("{}.", "a".repeat(62));
+        let host = format!("{}b:65535", label.repeat(4));
+        assert_eq!(host.len(), 253 + 6);
+        assert!(is_eligible(&format!("{host}/app:1")));
+        assert!(!is_eligible(&format!("a{host}/app:1")));
+        assert!(!is_eligible("a_b.c/d:1"));
+    }
 }

@@ -10,6 +10,10 @@ use super::object::{Annotations, Meta, Object, Template};
 use super::pod_spec::SpecReader;
 use super::shape::{Leaf, Shape};
 
+/// The longest key of a map that a `*` of a shape runs through: a prefix of 253 characters, `/`, and a name of 63. The
+/// address of each pod spec holds the key, and each edit the address: a longer one is for nothing but to exhaust memory.
+const LONGEST_KEY: usize = 317;
+
 /// Reads an [`Object`] along a shape. A repeated key along the way is an error, because readers differ in which of
 /// the two they take; whatever else does not fit is left out.
 #[derive(Clone, Copy, Debug)]
@@ -143,6 +147,10 @@ impl<'de> Lenient<'de> for Walk<'_, 'de> {
             Shape::Each(shape) => {
                 let mut seen = HashSet::new();
                 while let Some(key) = map.next_key_seed(Read(Key))? {
+                    if key.len() > LONGEST_KEY {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
                     self.below(&key, shape, |walk| map.next_value_seed(walk))?;
                     if let Some(key) = seen.replace(key) {
                         return Err(A::Error::custom(format!(
@@ -182,5 +190,27 @@ fn push_escaped(pointer: &mut String, segment: &str) {
             '/' => pointer.push_str("~1"),
             _ => pointer.push(character),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_no_name_is_passed_over() {
+        let shape = Shape::path("/spec/*", Leaf::Spec).unwrap();
+        let spec = json!({"containers": [{"name": "c", "image": "app:1"}]});
+        let (name, longer) = ("k".repeat(317), "k".repeat(318));
+        let object = json!({"spec": {name.clone(): spec.clone(), longer: spec}});
+        let object = Survey(&shape).deserialize(&object).unwrap().unwrap();
+        let at: Vec<_> = object
+            .templates
+            .iter()
+            .map(|template| &template.at)
+            .collect();
+        assert_eq!(at, [&format!("/spec/{name}")]);
     }
 }
