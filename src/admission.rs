@@ -62,7 +62,8 @@ impl Admission {
             None => Outcome::default(),
         };
         tracing::debug!(uid = %request.uid, edits = outcome.edits.len(), "reviewed");
-        Ok(encode::review(&request.uid, &Answer::of(&outcome)))
+        let uid = request.uid.clone();
+        Ok(encode::review(&uid, &Answer::of(outcome)))
     }
 
     /// Answers a review sent to `/validate`: the validating half of the `AlwaysPullImages` semantics.

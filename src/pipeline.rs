@@ -72,10 +72,17 @@ impl Pipeline {
     }
 
     async fn gather(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
-        let (digests, account) = tokio::join!(
-            self.digests(draft.questions(), deadline),
-            self.account(draft, deadline)
-        );
+        let (mut digests, missing) = self.remembered(draft.questions());
+        let account = self.account(draft, deadline);
+        if missing.is_empty() {
+            return Facts {
+                digests,
+                account: account.await,
+            };
+        }
+        // Boxed: the rarer way must not make every review's future large.
+        let look_ups = Box::pin(self.look_up(missing, &mut digests, deadline));
+        let ((), account) = tokio::join!(look_ups, account);
         Facts { digests, account }
     }
 
@@ -86,38 +93,48 @@ impl Pipeline {
             .flatten()
     }
 
-    async fn digests(
+    /// The answers that are remembered, and the look-ups that are missing, with their places among the answers.
+    fn remembered(
         &self,
         questions: &[Question<'_>],
-        deadline: Instant,
-    ) -> Vec<Result<Digest, String>> {
-        let mut answers = vec![Err(String::new()); questions.len()];
-        let mut under_way = FuturesUnordered::new();
-        let mut begun = 0;
-        for (index, question) in questions.iter().enumerate() {
+    ) -> (Vec<Result<Digest, String>>, Vec<(usize, LookUp)>) {
+        let mut missing = Vec::new();
+        let answer = |(index, question)| {
             let look_up = LookUp::new(question, &self.keyring);
-            if let Some(answer) = look_up.known(&self.resolver) {
-                answers[index] = answer;
-                continue;
+            look_up.known(&self.resolver).unwrap_or_else(|| {
+                missing.push((index, look_up));
+                Err("there was no time left to look it up".to_owned())
+            })
+        };
+        let answers = questions.iter().enumerate().map(answer).collect();
+        (answers, missing)
+    }
+
+    /// Asks the registries, all at once, but for a bound.
+    async fn look_up(
+        &self,
+        missing: Vec<(usize, LookUp)>,
+        answers: &mut [Result<Digest, String>],
+        deadline: Instant,
+    ) {
+        let mut under_way = FuturesUnordered::new();
+        for (begun, (index, look_up)) in missing.into_iter().enumerate() {
+            if begun >= LOOK_UPS_AT_ONCE {
+                if let Some((index, answer)) = under_way.next().await {
+                    answers[index] = answer;
+                }
+                // A look-up outlives the review, so that it is not for nothing; one too late for its review is not
+                // begun.
+                if Instant::now() >= deadline {
+                    break;
+                }
             }
-            if under_way.len() == LOOK_UPS_AT_ONCE
-                && let Some((index, answer)) = under_way.next().await
-            {
-                answers[index] = answer;
-            }
-            // A look-up outlives the review, so that it is not for nothing; one too late for its review is not begun.
-            if begun >= LOOK_UPS_AT_ONCE && Instant::now() >= deadline {
-                answers[index] = Err("there was no time left to look it up".to_owned());
-                continue;
-            }
-            begun += 1;
             let resolver = &self.resolver;
             under_way.push(async move { (index, look_up.run(resolver, deadline).await) });
         }
         while let Some((index, answer)) = under_way.next().await {
             answers[index] = answer;
         }
-        answers
     }
 }
 

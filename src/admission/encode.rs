@@ -1,9 +1,8 @@
-//! An answer as `AdmissionReview` bytes.
+//! An answer as `AdmissionReview` bytes, written without an intermediate tree.
 
-use base64::display::Base64Display;
+use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::mutation::{Outcome, json_patch, warnings};
 
@@ -17,13 +16,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn of(outcome: &Outcome<'_>) -> Self {
+    pub(super) fn of(outcome: Outcome<'_>) -> Self {
         Self {
             denied: None,
             // A patch without operations would count as no patch, but cost the API server its application.
             patch: (!outcome.edits.is_empty()).then(|| json_patch(&outcome.edits)),
-            warnings: outcome.warnings.clone(),
-            audit: outcome.audit.clone(),
+            warnings: outcome.warnings,
+            audit: outcome.audit,
         }
     }
 
@@ -36,7 +35,7 @@ impl Answer {
 
     pub(super) fn warning(violations: &[String]) -> Self {
         Self {
-            warnings: warnings(violations.to_vec()),
+            warnings: warnings(violations),
             ..Self::default()
         }
     }
@@ -44,28 +43,54 @@ impl Answer {
 
 /// The `AdmissionReview` (`admission.k8s.io/v1`) that answers the request with this uid.
 pub(super) fn review(uid: &str, answer: &Answer) -> Vec<u8> {
-    let review = Review {
-        api_version: "admission.k8s.io/v1",
-        kind: "AdmissionReview",
-        response: Response { uid, answer },
-    };
-    serde_json::to_vec(&review).expect("an answer has text keys and can be written to memory")
+    let patch = answer.patch.as_deref().unwrap_or_default();
+    let mut out = Vec::with_capacity(1024 + patch.len() / 3 * 4);
+    out.extend_from_slice(
+        br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#,
+    );
+    json(&mut out, uid);
+    member(&mut out, "allowed", &answer.denied.is_none());
+    if let Some(message) = &answer.denied {
+        member(
+            &mut out,
+            "status",
+            &Status {
+                status: "Failure",
+                message,
+                reason: "Forbidden",
+                code: 403,
+            },
+        );
+    }
+    if answer.patch.is_some() {
+        member(&mut out, "patchType", "JSONPatch");
+        // Base64 has no character that JSON escapes.
+        out.extend_from_slice(br#","patch":""#);
+        base64(&mut out, patch);
+        out.push(b'"');
+    }
+    if !answer.warnings.is_empty() {
+        member(&mut out, "warnings", &answer.warnings);
+    }
+    for (position, (key, value)) in answer.audit.iter().enumerate() {
+        out.extend_from_slice(if position == 0 {
+            br#","auditAnnotations":{"#
+        } else {
+            b","
+        });
+        json(&mut out, key);
+        out.push(b':');
+        json(&mut out, value);
+    }
+    if !answer.audit.is_empty() {
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"}}");
+    out
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Review<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    response: Response<'a>,
-}
-
-struct Response<'a> {
-    uid: &'a str,
-    answer: &'a Answer,
-}
-
-#[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names of metav1.Status")]
 struct Status<'a> {
     status: &'static str,
     message: &'a str,
@@ -73,47 +98,21 @@ struct Status<'a> {
     code: u16,
 }
 
-impl Serialize for Response<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let answer = self.answer;
-        let mut response = serializer.serialize_map(None)?;
-        response.serialize_entry("uid", self.uid)?;
-        response.serialize_entry("allowed", &answer.denied.is_none())?;
-        if let Some(message) = &answer.denied {
-            let status = Status {
-                status: "Failure",
-                message,
-                reason: "Forbidden",
-                code: 403,
-            };
-            response.serialize_entry("status", &status)?;
-        }
-        if let Some(patch) = &answer.patch {
-            response.serialize_entry("patchType", "JSONPatch")?;
-            response.serialize_entry("patch", &Base64(patch))?;
-        }
-        if !answer.warnings.is_empty() {
-            response.serialize_entry("warnings", &answer.warnings)?;
-        }
-        if !answer.audit.is_empty() {
-            response.serialize_entry("auditAnnotations", &Map(&answer.audit))?;
-        }
-        response.end()
-    }
+fn member(out: &mut Vec<u8>, key: &str, value: &(impl Serialize + ?Sized)) {
+    out.push(b',');
+    json(out, key);
+    out.push(b':');
+    json(out, value);
 }
 
-struct Base64<'a>(&'a [u8]);
-
-impl Serialize for Base64<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
-    }
+fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(out, value).expect("texts and numbers can be written to memory");
 }
 
-struct Map<'a>(&'a [(&'static str, String)]);
-
-impl Serialize for Map<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
-    }
+fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    STANDARD
+        .encode_slice(bytes, &mut out[start..])
+        .expect("there is room for four characters for three bytes");
 }

@@ -218,7 +218,7 @@ fn answers_are_reviews() {
         "uid": "u\"1", "allowed": true, "patchType": "JSONPatch", "patch": patch,
         "warnings": ["careful"], "auditAnnotations": {"pinned": "x"},
     });
-    assert_eq!(answer(&Answer::of(&outcome)), response(changed));
+    assert_eq!(answer(&Answer::of(outcome)), response(changed));
 }
 
 #[test]

@@ -89,7 +89,17 @@ fn path(edit: &Edit<'_>) -> String {
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("text can be written to memory");
+    // Most texts have nothing to escape; a fold over all of one is faster than a loop that may end early.
+    let escapes = text.bytes().fold(false, |found, byte| {
+        found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+    });
+    if escapes {
+        serde_json::to_writer(out, text).expect("text can be written to memory");
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    }
 }
 
 fn element(out: &mut Vec<u8>, name: &str) {

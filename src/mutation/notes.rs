@@ -7,7 +7,7 @@ const WARNINGS: usize = 15;
 const ANNOTATION_CHARACTERS: usize = 4096;
 
 /// Warnings as the API server takes them: no control characters, each cut, and not too many.
-pub(crate) fn warnings(sentences: Vec<String>) -> Vec<String> {
+pub(crate) fn warnings(sentences: &[String]) -> Vec<String> {
     let more = sentences.len().saturating_sub(WARNINGS);
     let mut warnings: Vec<String> = sentences
         .iter()
@@ -32,7 +32,21 @@ pub(super) fn annotation_value(notes: impl IntoIterator<Item = impl AsRef<str>>)
             break;
         }
     }
-    (!value.is_empty()).then(|| clean(&value, ANNOTATION_CHARACTERS))
+    (!value.is_empty()).then(|| {
+        if is_clean(&value, ANNOTATION_CHARACTERS) {
+            value
+        } else {
+            clean(&value, ANNOTATION_CHARACTERS)
+        }
+    })
+}
+
+/// Whether [`clean`] would change nothing, as is the rule.
+fn is_clean(text: &str, limit: usize) -> bool {
+    text.len() <= limit
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
 /// The text without control characters, cut to a number of characters.
@@ -59,7 +73,7 @@ mod tests {
     #[test]
     fn warnings_fit_what_the_api_server_takes() {
         let long = "ü\n".repeat(500);
-        let all = warnings(vec![long; 40]);
+        let all = warnings(&vec![long; 40]);
         assert_eq!(all.len(), 16);
         assert!(
             all.iter()

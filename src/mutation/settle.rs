@@ -42,40 +42,11 @@ impl<'r> Draft<'r> {
             edits.extend(slot_edits(planned, image));
         }
         edits.extend(self.pull_secrets(facts.account.as_ref()));
-        let pinned = annotation_value(
-            record
-                .record
-                .digests()
-                .map(|(slot, digest)| format!("{slot}={digest}")),
-        );
         edits.extend(self.annotation(&record));
-        let mut outcome = Outcome {
-            edits,
-            ..Outcome::default()
-        };
-        if self.settings.mode == Mode::Audit {
-            let changes: Vec<String> = outcome
-                .edits
-                .drain(..)
-                .filter(|edit| edit.field != Field::Annotation)
-                .map(|edit| format!("surepull would {edit}"))
-                .collect();
-            outcome
-                .audit
-                .extend(annotation_value(&changes).map(|value| ("would-change", value)));
-            failures.splice(0..0, changes);
-        } else {
-            outcome.audit.extend(
-                pinned
-                    .filter(|_| !outcome.edits.is_empty())
-                    .map(|value| ("pinned", value)),
-            );
-            outcome
-                .audit
-                .extend(annotation_value(&failures).map(|value| ("unpinned", value)));
+        match self.settings.mode {
+            Mode::Enforce => enforced(edits, &record.record, &failures),
+            Mode::Audit => audited(&edits, failures),
         }
-        outcome.warnings = warnings(failures);
-        outcome
     }
 
     fn pull_secrets(&self, account: Option<&Account>) -> Option<Edit<'r>> {
@@ -134,6 +105,39 @@ impl<'r> Draft<'r> {
     }
 }
 
+/// The edits are made; the auditor hears what is pinned, everybody what could not be.
+fn enforced<'r>(edits: Vec<Edit<'r>>, record: &Record, failures: &[String]) -> Outcome<'r> {
+    let mut audit = Vec::new();
+    if !edits.is_empty() {
+        let pinned = record
+            .digests()
+            .map(|(slot, digest)| format!("{slot}={digest}"));
+        audit.extend(annotation_value(pinned).map(|value| ("pinned", value)));
+    }
+    audit.extend(annotation_value(failures).map(|value| ("unpinned", value)));
+    Outcome {
+        edits,
+        warnings: warnings(failures),
+        audit,
+    }
+}
+
+/// No edit is made; everybody hears what would have been.
+fn audited<'r>(edits: &[Edit<'_>], failures: Vec<String>) -> Outcome<'r> {
+    let edits = edits.iter().filter(|edit| edit.field != Field::Annotation);
+    let mut notes: Vec<String> = edits.map(|edit| format!("surepull would {edit}")).collect();
+    let audit = annotation_value(&notes)
+        .map(|value| ("would-change", value))
+        .into_iter()
+        .collect();
+    notes.extend(failures);
+    Outcome {
+        edits: Vec::new(),
+        warnings: warnings(&notes),
+        audit,
+    }
+}
+
 /// A new image text, and the digest in it if it is a new one.
 struct NewImage<'f> {
     text: String,
@@ -169,7 +173,7 @@ fn image<'f>(planned: &Planned<'_>, facts: &'f Facts) -> (Option<NewImage<'f>>, 
                 };
                 (
                     fallback.map(keep),
-                    Some(format!("{slot}: image {written} {state}: {why}")),
+                    Some(format!("surepull: {slot}: image {written} {state}: {why}")),
                 )
             }
         },

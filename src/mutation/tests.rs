@@ -401,7 +401,7 @@ fn a_restart_resolves_recorded_slots_anew() {
     assert_eq!((asked.len(), patch), (1, json!([])));
     assert_eq!(
         warnings,
-        ["container \"c\": image gone:1 keeps the digest it has: manifest unknown"]
+        ["surepull: container \"c\": image gone:1 keeps the digest it has: manifest unknown"]
     );
 }
 
