@@ -229,7 +229,6 @@ mod tests {
 
     use super::*;
     use crate::cluster::Given;
-    use crate::telemetry;
     use crate::workload::{Kinds, Operation, Survey};
 
     #[tokio::test]
@@ -257,10 +256,11 @@ mod tests {
             Keyring::default(),
             Box::new(Given::default()),
         );
-        let mut registry = telemetry::registry();
+        let mut registry = Registry::default();
         pipeline.register(&mut registry);
         pipeline.decide(&review, Instant::now()).await.unwrap();
-        let metrics = telemetry::encode(&registry).unwrap();
+        let mut metrics = String::new();
+        prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
         let misses = format!(
             "surepull_registry_cache_requests_total{{result=\"miss\"}} {LOOK_UPS_AT_ONCE}\n"
         );
