@@ -208,12 +208,12 @@ struct Function {
 impl Metrics {
     fn register(&self, registry: &mut Registry) {
         registry.register(
-            "mutations",
+            "surepull_mutations",
             "Fields changed, by function",
             self.mutations.clone(),
         );
         registry.register(
-            "unpinned_images",
+            "surepull_unpinned_images",
             "Images that could not be pinned",
             self.unpinned.clone(),
         );
@@ -246,7 +246,6 @@ mod tests {
 
     use super::*;
     use crate::cluster::Given;
-    use crate::telemetry;
     use crate::workload::{Kinds, Operation, Survey};
 
     #[tokio::test]
@@ -274,12 +273,16 @@ mod tests {
             Keyring::default(),
             Box::new(Given::default()),
         );
-        let mut registry = telemetry::registry();
+        let mut registry = Registry::default();
         pipeline.register(&mut registry);
         pipeline.decide(&review, Instant::now()).await.unwrap();
-        let metrics = telemetry::encode(&registry).unwrap();
-        let misses =
-            format!("registry_cache_requests_total{{result=\"miss\"}} {LOOK_UPS_AT_ONCE}\n");
+        let mut metrics = String::new();
+        prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
+        let misses = format!(
+            "surepull_registry_cache_requests_total{{result=\"miss\"}} {LOOK_UPS_AT_ONCE}\n"
+        );
         assert!(metrics.contains(&misses), "{metrics}");
+        let is_full = |line: &str| line.starts_with('#') || line.starts_with("surepull_");
+        assert!(metrics.lines().all(is_full), "{metrics}");
     }
 }

@@ -162,7 +162,7 @@ fn credential(password: &str) -> Credential {
 
 /// The metrics as they are scraped.
 fn metrics(resolver: &Resolver) -> String {
-    let mut registry = prometheus_client::registry::Registry::with_prefix("surepull");
+    let mut registry = prometheus_client::registry::Registry::default();
     resolver.metrics().register(&mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

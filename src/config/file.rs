@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
-use super::{Cache, Configuration, Credentials, CustomResource, Registry};
+use super::{Cache, Configuration, Credentials, CustomResource, Registry, values};
 use crate::mutation::{Always, Mode, Pin, PullSecrets, Settings};
 use crate::workload::Kinds;
 
@@ -40,7 +40,11 @@ pub(super) struct File {
     #[schemars(extend("default" = "merge"))]
     pull_secrets: PullSecrets,
     /// Namespaces in which nothing is ever changed; what stands here replaces the default.
-    #[serde(default = "excluded_namespaces")]
+    #[serde(
+        default = "excluded_namespaces",
+        deserialize_with = "values::namespaces"
+    )]
+    #[schemars(inner(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")))]
     excluded_namespaces: Vec<String>,
     /// Custom resources that hold pod templates or pod specs; at most one entry for a group and kind.
     #[serde(default)]

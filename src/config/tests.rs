@@ -273,6 +273,28 @@ fn endpoints_are_addresses() {
 }
 
 #[test]
+fn a_pattern_is_not_taken_for_a_name() {
+    for name in ["kube-*", "Kube", "", "-a", "a-", "a.b", &"a".repeat(64)] {
+        let error = error(&format!("excludedNamespaces: [demo, '{name}']\n"));
+        assert!(error.contains(": excludedNamespaces: "), "{error}");
+        assert!(error.contains("is not the name of a namespace"), "{error}");
+    }
+    for host in [
+        "*.local",
+        "https://a.io",
+        "a.io/team",
+        "",
+        "index.docker.io",
+    ] {
+        let error = error(&format!(
+            "pin: {{skip: {{registries: [a.io, '{host}']}}}}\n"
+        ));
+        assert!(error.contains("pin.skip.registries: "), "{error}");
+        assert!(error.contains("is not the host of an image"), "{error}");
+    }
+}
+
+#[test]
 fn what_is_no_text_or_too_large_is_refused() {
     let error = parse(b"# fine\n\xff\n").expect_err("not UTF-8");
     assert_eq!(error.to_string(), "line 2 is not UTF-8 text");
@@ -307,6 +329,20 @@ fn the_committed_schema_is_current() {
         include_str!("../../docs/configuration.schema.json") == schema(),
         "the schema has changed; refresh it: cargo run -- config schema > docs/configuration.schema.json"
     );
+}
+
+#[test]
+fn the_schema_knows_the_form_of_every_checked_text() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("JSON");
+    for at in [
+        "/$defs/Pointer",
+        "/$defs/Endpoint",
+        "/$defs/Skip/properties/registries/items",
+        "/properties/excludedNamespaces/items",
+    ] {
+        let place = schema.pointer(at).expect(at);
+        assert!(place["pattern"].is_string(), "{at}: {place}");
+    }
 }
 
 proptest! {

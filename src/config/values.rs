@@ -10,7 +10,8 @@ use crate::workload::{Leaf, PathError, Shape};
 /// map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Pointer(#[schemars(regex(pattern = r"^(/([^/~]|~[01])+)+$"))] String);
+#[schemars(extend("pattern" = r"^(/([^/~]|~[01])+)+$"))]
+pub struct Pointer(String);
 
 impl Pointer {
     /// The pointer as written.
@@ -34,10 +35,8 @@ impl TryFrom<String> for Pointer {
 /// The URL of a registry: `http` or `https`, a host, perhaps a port and a path.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Endpoint(
-    #[schemars(with = "String", regex(pattern = r"^https?://[^/?#@\s]+(/[^?#\s]*)?$"))]
-    Uri,
-);
+#[schemars(extend("pattern" = r"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\s]+(/[^?#\s]*)?$"))]
+pub struct Endpoint(#[schemars(with = "String")] Uri);
 
 impl Endpoint {
     /// The URL; it has a scheme and a host, and neither user nor query.
@@ -91,6 +90,21 @@ pub(super) fn group<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Err
 
 pub(super) fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     name(from, "a kind, such as `Rollout`")
+}
+
+/// Names of namespaces; whole, because a pattern that is taken for a name would exclude nothing.
+pub(super) fn namespaces<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_name = |name: &&String| {
+        (1..=63).contains(&name.len()) && name.bytes().all(inner) && name.trim_matches('-') == *name
+    };
+    match names.iter().find(|name| !is_name(name)) {
+        Some(name) => Err(de::Error::custom(format!(
+            "`{name}` is not the name of a namespace; write it in full, such as `kube-system`: patterns are not read here"
+        ))),
+        None => Ok(names),
+    }
 }
 
 fn name<'de, D: Deserializer<'de>>(from: D, wanted: &str) -> Result<String, D::Error> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::workload::SlotKind;
+use crate::workload::{SlotKind, SlotName};
 
 use super::PINNED;
 
@@ -53,8 +53,10 @@ pub enum Change {
 impl fmt::Display for Edit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.field {
-            Field::Image(kind, _, name) => format!("the image of {}", place(kind, name)),
-            Field::Policy(kind, _, name) => format!("the pull policy of {}", place(kind, name)),
+            Field::Image(kind, index, name) => format!("the image of {}", slot(kind, index, name)),
+            Field::Policy(kind, index, name) => {
+                format!("the pull policy of {}", slot(kind, index, name))
+            }
             Field::PullSecrets => "imagePullSecrets".to_owned(),
             Field::Annotation => format!("annotation {PINNED}"),
         };
@@ -73,6 +75,17 @@ impl fmt::Display for Edit<'_> {
     }
 }
 
+/// A slot by its name, or for want of one by its position.
+fn slot(kind: SlotKind, index: usize, name: &str) -> String {
+    let nameless = SlotName::Nameless(index);
+    let identity = if name.is_empty() {
+        nameless
+    } else {
+        SlotName::Named(name)
+    };
+    place(kind, &identity.to_string())
+}
+
 /// A slot as people call it.
 pub(super) fn place(kind: SlotKind, name: &str) -> String {
     let kind = match kind {
@@ -82,4 +95,26 @@ pub(super) fn place(kind: SlotKind, name: &str) -> String {
         SlotKind::Volume => "volume",
     };
     format!("{kind} {name:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_without_a_name_is_called_by_its_position() {
+        let edit = |name| Edit {
+            spec: "/spec",
+            field: Field::Image(SlotKind::Init, 2, name),
+            change: Change::Replace("app:1".to_owned()),
+        };
+        assert_eq!(
+            edit("c").to_string(),
+            "set the image of init container \"c\" to app:1"
+        );
+        assert_eq!(
+            edit("").to_string(),
+            "set the image of init container \"#2\" to app:1"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! What the configuration decides for the pure rooms.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 /// Whether decisions are carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -63,7 +63,10 @@ pub struct Skip {
     pub never: bool,
     /// Skip images of loopback hosts (`localhost`, `127.0.0.0/8`, `[::1]`), which mean another machine on each node.
     pub loopback: bool,
-    /// Skip images of these registry hosts.
+    /// Skip images of these registry hosts, each as it stands in image names, with its port; `docker.io` for images
+    /// without one.
+    #[serde(deserialize_with = "hosts")]
+    #[schemars(inner(length(min = 1), regex(pattern = r"^[^/*\s]+$")))]
     pub registries: Vec<String>,
 }
 
@@ -76,6 +79,21 @@ impl Default for Skip {
                 .map(String::from)
                 .to_vec(),
         }
+    }
+}
+
+/// Refuses what can never be the host of an image, and would skip nothing.
+fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let hosts = Vec::<String>::deserialize(from)?;
+    let no_host = |c: char| c == '/' || c == '*' || c.is_whitespace();
+    match hosts
+        .iter()
+        .find(|host| host.is_empty() || host.contains(no_host) || *host == "index.docker.io")
+    {
+        Some(host) => Err(de::Error::custom(format!(
+            "`{host}` is not the host of an image; write it in full, such as `registry.example:5000` or `docker.io`"
+        ))),
+        None => Ok(hosts),
     }
 }
 

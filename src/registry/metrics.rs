@@ -51,20 +51,20 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Makes the families known to a registry of metrics, which gives them their common prefix.
+    /// Makes the families known to a registry of metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
-            "registry_lookups",
+            "surepull_registry_lookups",
             "Look-ups of digests by the configured pattern that matched (or other) and their outcome: found, or the class of the error",
             self.lookups.clone(),
         );
         registry.register(
-            "registry_cache_requests",
+            "surepull_registry_cache_requests",
             "Questions for digests by whether a remembered answer was there",
             self.cache.clone(),
         );
         registry.register_with_unit(
-            "registry_lookup_duration",
+            "surepull_registry_lookup_duration",
             "How long look-ups take, all of their requests together",
             Unit::Seconds,
             self.durations.clone(),

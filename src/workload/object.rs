@@ -229,7 +229,7 @@ pub enum SlotName<'s> {
     Nameless(usize),
 }
 
-/// The name, or `#` and the position, which no name can be.
+/// The name, or `#` and the position, which no name of a built-in kind can be.
 impl fmt::Display for SlotName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
