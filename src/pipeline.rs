@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::credentials::{Credential, Keyring};
 use crate::image::Digest;
 use crate::mutation::{
-    Account, Draft, Facts, Field, Outcome, Question, Review, Settings, Skipped, draft,
+    Account, Draft, Facts, Field, Mode, Outcome, Question, Review, Settings, Skipped, draft,
 };
 use crate::registry::{Error, Image, Resolver};
 
@@ -39,11 +39,11 @@ impl Pipeline {
         cluster: Box<dyn Cluster>,
     ) -> Self {
         Self {
+            metrics: Metrics::new(settings.mode),
             settings,
             resolver,
             keyring,
             cluster,
-            metrics: Metrics::default(),
         }
     }
 
@@ -94,6 +94,7 @@ impl Pipeline {
     }
 
     /// The answers that are remembered, and the look-ups that are missing, with their places among the answers.
+    #[allow(clippy::type_complexity, reason = "two lists, used at once")]
     fn remembered(
         &self,
         questions: &[Question<'_>],
@@ -193,49 +194,63 @@ fn explain(answer: Result<Digest, Arc<Error>>) -> Result<Digest, String> {
     answer.map_err(|error| format!("{error}; {}", error.remedy()))
 }
 
-/// What was done, counted.
-#[derive(Debug, Clone, Default)]
+/// What was done, counted. The counters are looked up once, not for each review.
+#[derive(Debug)]
 struct Metrics {
-    mutations: Family<Function, Counter>,
+    mutations: Family<Labels, Counter>,
+    pin: Counter,
+    pull_policy: Counter,
+    pull_secrets: Counter,
     unpinned: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Function {
+struct Labels {
     function: &'static str,
+    mode: &'static str,
 }
 
 impl Metrics {
+    fn new(mode: Mode) -> Self {
+        let mutations = Family::<Labels, Counter>::default();
+        let mode = if mode == Mode::Audit {
+            "audit"
+        } else {
+            "enforce"
+        };
+        let counter = |function| mutations.get_or_create(&Labels { function, mode }).clone();
+        Self {
+            pin: counter("pin"),
+            pull_policy: counter("pull_policy"),
+            pull_secrets: counter("pull_secrets"),
+            unpinned: Counter::default(),
+            mutations,
+        }
+    }
+
     fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "surepull_mutations",
-            "Fields changed, by function",
-            self.mutations.clone(),
-        );
-        registry.register(
-            "surepull_unpinned_images",
-            "Images that could not be pinned",
-            self.unpinned.clone(),
-        );
+        let help = "Fields changed, or in audit mode to be changed, by function";
+        registry.register("surepull_mutations", help, self.mutations.clone());
+        let help = "Images that could not be pinned";
+        registry.register("surepull_unpinned_images", help, self.unpinned.clone());
     }
 
     fn count(&self, outcome: &Outcome<'_>, facts: &Facts) {
         for edit in &outcome.edits {
-            let function = match edit.field {
-                Field::Image(..) => "pin",
-                Field::Policy(..) => "pull_policy",
-                Field::PullSecrets => "pull_secrets",
+            let counter = match edit.field {
+                Field::Image(..) => &self.pin,
+                Field::Policy(..) => &self.pull_policy,
+                Field::PullSecrets => &self.pull_secrets,
                 Field::Annotation => continue,
             };
-            self.mutations.get_or_create(&Function { function }).inc();
+            counter.inc();
         }
-        self.unpinned.inc_by(
-            facts
-                .digests
-                .iter()
-                .filter(|digest| digest.is_err())
-                .count() as u64,
-        );
+        let unpinned = facts
+            .digests
+            .iter()
+            .filter(|digest| digest.is_err())
+            .count();
+        self.unpinned.inc_by(unpinned as u64);
     }
 }
 

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::mutation::{Outcome, json_patch, warnings};
+use crate::mutation::{Outcome, warnings};
 
 /// What the API server is told.
 #[derive(Debug, Default)]
@@ -19,8 +19,7 @@ impl Answer {
     pub(super) fn of(outcome: Outcome<'_>) -> Self {
         Self {
             denied: None,
-            // A patch without operations would count as no patch, but cost the API server its application.
-            patch: (!outcome.edits.is_empty()).then(|| json_patch(&outcome.edits)),
+            patch: outcome.patch(),
             warnings: outcome.warnings,
             audit: outcome.audit,
         }

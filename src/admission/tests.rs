@@ -210,6 +210,7 @@ fn answers_are_reviews() {
             field: crate::mutation::Field::Annotation,
             change: crate::mutation::Change::Remove,
         }],
+        mode: Mode::Enforce,
         warnings: vec!["careful".into()],
         audit: vec![("pinned", "x".into())],
     };

@@ -1,7 +1,6 @@
 //! The first half of a decision: what is to be done with each slot, and what has to be asked for that.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use crate::image::Reference;
 use crate::workload::{Class, Object, PodSpec, Reach, Scope, Slot, SlotKind, SlotName, Template};
@@ -18,6 +17,9 @@ pub struct Question<'r> {
     /// An answer of some minutes ago is too old: the user has just changed the tag, or asked for a restart.
     pub fresh: bool,
 }
+
+/// Below this, looking at each one is cheaper than hashing.
+const FEW: usize = 16;
 
 /// A decision that waits for facts.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ pub(super) enum Image<'r> {
     Set(&'r str),
     /// The answer to this question decides; without one it becomes the text, if there is one. The image as written
     /// comes last.
-    Ask(usize, Option<&'r str>, &'r str),
+    Ask(usize, Option<&'r str>, Reference<'r>),
 }
 
 /// Drafts the decision about an object, or says why it is left alone.
@@ -65,7 +67,6 @@ pub fn draft<'r>(review: &'r Review<'r>, settings: &'r Settings) -> Result<Draft
         settings,
         review,
         questions: Vec::new(),
-        asked: HashMap::new(),
     };
     let slots = drafter.slots(&recorded);
     let questions = drafter.questions;
@@ -126,7 +127,6 @@ struct Drafter<'r> {
     settings: &'r Settings,
     review: &'r Review<'r>,
     questions: Vec<Question<'r>>,
-    asked: HashMap<(&'r str, bool), usize>,
 }
 
 /// The stored state of one template.
@@ -203,10 +203,7 @@ impl<'r> Drafter<'r> {
                 image,
                 fresh,
                 fallback,
-            } => {
-                let written = image.text();
-                Image::Ask(self.ask(image, fresh), fallback, written)
-            }
+            } => Image::Ask(self.ask(image, fresh), fallback, image),
         };
         Some(Planned {
             template,
@@ -216,14 +213,19 @@ impl<'r> Drafter<'r> {
         })
     }
 
+    /// The position of the question. The first few are asked once each; a spec with more images than that may ask
+    /// twice for one, and costs the registry nothing more, because look-ups are shared.
     fn ask(&mut self, image: Reference<'r>, fresh: bool) -> usize {
-        match self.asked.entry((image.text(), fresh)) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => {
-                self.questions.push(Question { image, fresh });
-                *new.insert(self.questions.len() - 1)
-            }
-        }
+        let question = Question { image, fresh };
+        let known = self
+            .questions
+            .iter()
+            .take(FEW)
+            .position(|known| *known == question);
+        known.unwrap_or_else(|| {
+            self.questions.push(question);
+            self.questions.len() - 1
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! the object that was received.
 
 use super::edit::{Change, Edit, Field};
+use crate::workload::SlotKind;
 
 const ANNOTATION: &str = "/metadata/annotations/surepull.dev~1pinned";
 
@@ -74,14 +75,13 @@ impl Patch {
 /// The JSON pointer of the field, or of the map that has to be added first.
 fn path(edit: &Edit<'_>) -> String {
     let spec = edit.spec;
+    let slot = |kind: SlotKind, index: usize, field| {
+        [spec, "/", kind.list(), "/", &index.to_string(), "/", field].concat()
+    };
     match (edit.field, &edit.change) {
-        (Field::Image(kind, index, _), _) => {
-            format!("{spec}/{}/{index}/{}", kind.list(), kind.image())
-        }
-        (Field::Policy(kind, index, _), _) => {
-            format!("{spec}/{}/{index}/{}", kind.list(), kind.policy())
-        }
-        (Field::PullSecrets, _) => format!("{spec}/imagePullSecrets"),
+        (Field::Image(kind, index, _), _) => slot(kind, index, kind.image()),
+        (Field::Policy(kind, index, _), _) => slot(kind, index, kind.policy()),
+        (Field::PullSecrets, _) => [spec, "/imagePullSecrets"].concat(),
         (Field::Annotation, Change::AddToNewMaps(_)) => "/metadata".to_owned(),
         (Field::Annotation, Change::AddToNewMap(_)) => "/metadata/annotations".to_owned(),
         (Field::Annotation, _) => ANNOTATION.to_owned(),
@@ -91,7 +91,7 @@ fn path(edit: &Edit<'_>) -> String {
 fn string(out: &mut Vec<u8>, text: &str) {
     // Most texts have nothing to escape; a fold over all of one is faster than a loop that may end early.
     let escapes = text.bytes().fold(false, |found, byte| {
-        found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+        found | matches!(byte, ..0x20 | b'"' | b'\\')
     });
     if escapes {
         serde_json::to_writer(out, text).expect("text can be written to memory");

@@ -1,11 +1,12 @@
 //! What surepull pinned, kept with the object.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::image::Digest;
-use crate::workload::{Slot, Template};
+use crate::workload::{Slot, SlotName, Template};
 
 /// The annotation on the object's own metadata that holds the [`Record`]. Never on a template's: that would be a
 /// roll-out of its own.
@@ -52,7 +53,11 @@ impl Record {
 
     /// The key of a slot: where its pod spec is, its list, its name.
     pub fn key(template: &Template<'_>, slot: &Slot<'_>) -> String {
-        format!("{}/{}/{}", template.at, slot.kind.list(), slot.identity())
+        let identity = match slot.identity() {
+            SlotName::Named(name) => Cow::Borrowed(name),
+            nameless @ SlotName::Nameless(_) => Cow::Owned(nameless.to_string()),
+        };
+        [&*template.at, "/", slot.kind.list(), "/", &*identity].concat()
     }
 
     /// The text as the user wrote it, if what the slot holds now is what surepull made of that.
@@ -66,7 +71,7 @@ impl Record {
             key,
             Entry {
                 image: written.to_owned(),
-                digest: digest.to_string(),
+                digest: digest.as_str().to_owned(),
             },
         );
     }

@@ -6,7 +6,7 @@ use crate::workload::{List, Presence, Text};
 use super::draft::{Image, Planned, pod};
 use super::edit::{Change, Edit, Field, place};
 use super::notes::{annotation_value, warnings};
-use super::{Account, Draft, Mode, Record, pull_secrets};
+use super::{Account, Draft, Mode, Record, json_patch, pull_secrets};
 
 /// The answers to a draft's questions.
 #[derive(Debug, Default)]
@@ -20,13 +20,23 @@ pub struct Facts {
 /// What comes of a review.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome<'r> {
-    /// What is to be changed, in a fixed order.
+    /// What is to be changed, in a fixed order; in audit mode, what would be.
     pub edits: Vec<Edit<'r>>,
+    /// Whether the edits are made.
+    pub mode: Mode,
     /// What the user is told: at most 4096 characters, 256 each
     /// (`staging/src/k8s.io/apiserver/pkg/endpoints/filters/warning.go`).
     pub warnings: Vec<String>,
     /// What the auditor is told. The keys are parts of qualified names.
     pub audit: Vec<(&'static str, String)>,
+}
+
+impl Outcome<'_> {
+    /// The patch that makes the edits, if any are made.
+    pub fn patch(&self) -> Option<Vec<u8>> {
+        // A patch without operations would count as no patch, but cost the API server its application.
+        (self.mode == Mode::Enforce && !self.edits.is_empty()).then(|| json_patch(&self.edits))
+    }
 }
 
 impl<'r> Draft<'r> {
@@ -45,7 +55,7 @@ impl<'r> Draft<'r> {
         edits.extend(self.annotation(&record));
         match self.settings.mode {
             Mode::Enforce => enforced(edits, &record.record, &failures),
-            Mode::Audit => audited(&edits, failures),
+            Mode::Audit => audited(edits, failures),
         }
     }
 
@@ -111,28 +121,30 @@ fn enforced<'r>(edits: Vec<Edit<'r>>, record: &Record, failures: &[String]) -> O
     if !edits.is_empty() {
         let pinned = record
             .digests()
-            .map(|(slot, digest)| format!("{slot}={digest}"));
+            .map(|(slot, digest)| [slot, "=", digest].concat());
         audit.extend(annotation_value(pinned).map(|value| ("pinned", value)));
     }
     audit.extend(annotation_value(failures).map(|value| ("unpinned", value)));
     Outcome {
         edits,
+        mode: Mode::Enforce,
         warnings: warnings(failures),
         audit,
     }
 }
 
 /// No edit is made; everybody hears what would have been.
-fn audited<'r>(edits: &[Edit<'_>], failures: Vec<String>) -> Outcome<'r> {
-    let edits = edits.iter().filter(|edit| edit.field != Field::Annotation);
-    let mut notes: Vec<String> = edits.map(|edit| format!("surepull would {edit}")).collect();
+fn audited(edits: Vec<Edit<'_>>, failures: Vec<String>) -> Outcome<'_> {
+    let told = edits.iter().filter(|edit| edit.field != Field::Annotation);
+    let mut notes: Vec<String> = told.map(|edit| format!("surepull would {edit}")).collect();
     let audit = annotation_value(&notes)
         .map(|value| ("would-change", value))
         .into_iter()
         .collect();
     notes.extend(failures);
     Outcome {
-        edits: Vec::new(),
+        edits,
+        mode: Mode::Audit,
         warnings: warnings(&notes),
         audit,
     }
@@ -156,7 +168,7 @@ fn image<'f>(planned: &Planned<'_>, facts: &'f Facts) -> (Option<NewImage<'f>>, 
         Image::Ask(question, fallback, written) => match facts.digests.get(question) {
             Some(Ok(digest)) => (
                 Some(NewImage {
-                    text: format!("{written}@{digest}"),
+                    text: written.pinned(digest),
                     digest: Some(digest),
                 }),
                 None,
@@ -243,7 +255,9 @@ impl<'d> Keeper<'d> {
         let key = Record::key(planned.template, planned.slot);
         let now = image.map_or(&*planned.slot.image, |image| &image.text);
         match (digest, planned.image) {
-            (Some(digest), Image::Ask(_, _, written)) => self.record.note(key, written, digest),
+            (Some(digest), Image::Ask(_, _, written)) => {
+                self.record.note(key, written.text(), digest)
+            }
             _ if self.record.keep(&key, self.stored, now) => {}
             // What was recorded earlier in the same request, before the webhook was invoked again.
             _ => _ = self.record.keep(&key, &self.present, now),

@@ -57,13 +57,19 @@ impl<'de> Lenient<'de> for SpecReader {
 
 /// A name tells slots apart only where it stands once; the API server refuses others, a custom resource may not.
 fn unname_repeated(slots: &mut [Slot<'_>]) {
-    let mut seen = HashSet::with_capacity(slots.len());
+    let mut seen = HashSet::new();
     let repeated: Vec<usize> = (0..slots.len())
-        .filter(|&position| {
-            let slot = &slots[position];
-            slot.name
-                .as_deref()
-                .is_some_and(|name| !seen.insert((slot.kind, name)))
+        .filter(|&at| {
+            let slot = &slots[at];
+            let same = |before: &Slot<'_>| before.kind == slot.kind && before.name == slot.name;
+            slot.name.as_deref().is_some_and(|name| {
+                // Below a few, looking at each one is cheaper than hashing.
+                if slots.len() <= 16 {
+                    slots[..at].iter().any(same)
+                } else {
+                    !seen.insert((slot.kind, name))
+                }
+            })
         })
         .collect();
     for position in repeated {

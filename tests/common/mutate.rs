@@ -3,7 +3,7 @@
 use serde::de::DeserializeSeed;
 use serde_json::Value;
 use surepull::image::Digest;
-use surepull::mutation::{Account, Edit, Facts, Question, Review, Settings, draft, json_patch};
+use surepull::mutation::{Account, Facts, Question, Review, Settings, draft};
 use surepull::workload::{Kinds, Object, Operation, Survey};
 
 /// What is done to an object.
@@ -81,7 +81,10 @@ pub(crate) fn mutate_with(
     let digests = draft.questions().iter().map(look_up).collect();
     let account = draft.account().and(account).cloned();
     let outcome = draft.settle(&Facts { digests, account });
-    apply(change.object, &outcome.edits)
+    apply(
+        change.object,
+        &outcome.patch().unwrap_or_else(|| b"[]".to_vec()),
+    )
 }
 
 /// As [`mutate_with`] for built-in kinds, where every image has the digest of its text.
@@ -95,8 +98,8 @@ pub(crate) fn mutate(
     })
 }
 
-fn apply(object: &Value, edits: &[Edit<'_>]) -> (Value, Vec<Value>) {
-    let patch: Value = serde_json::from_slice(&json_patch(edits)).expect("the patch is JSON");
+fn apply(object: &Value, patch: &[u8]) -> (Value, Vec<Value>) {
+    let patch: Value = serde_json::from_slice(patch).expect("the patch is JSON");
     let operations: json_patch::Patch =
         serde_json::from_value(patch.clone()).expect("the patch is a JSON patch");
     let mut object = object.clone();
