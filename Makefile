@@ -43,7 +43,7 @@ deny: ## check licences, bans and sources of the dependencies
 
 .PHONY: bench
 bench: ## measure the served binary beside a bare echo, and count the handler's instructions
-	@command -v valgrind >/dev/null && command -v taskset >/dev/null || apt-get install -y valgrind util-linux
+	@command -v valgrind h2load taskset | grep -c . | grep -qx 3 || { apt-get update && apt-get install -y valgrind nghttp2-client util-linux; }
 	cargo bench --locked --bench webhook
 
 .PHONY: assets

@@ -15,6 +15,7 @@ mod record;
 mod review;
 mod settings;
 mod settle;
+mod text;
 
 pub use always::violations;
 pub use draft::{Draft, Question, draft};
@@ -26,6 +27,7 @@ pub use record::{PINNED, Record};
 pub use review::{Review, Skipped};
 pub use settings::{Always, Mode, Pin, PullSecrets, Settings, Skip, Targets};
 pub use settle::{Facts, Outcome};
+pub(crate) use text::json_text;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -160,7 +161,7 @@ async fn the_answers_are_those_of_the_table() {
         let (status, answer) = surepull.post("/mutate?timeout=10s", body.clone()).await;
         assert_eq!(status, StatusCode::OK, "{name}");
         let answer = serde_json::from_slice(&answer).expect("an answer");
-        answers += &format!("{name}: {}\n", edits(&answer, &review, &digests));
+        writeln!(answers, "{name}: {}", edits(&answer, &review, &digests)).expect("memory");
         let (status, answer) = surepull.post("/validate", body).await;
         let answer = serde_json::from_slice(&answer).expect("an answer");
         assert_eq!(

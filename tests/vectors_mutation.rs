@@ -1,4 +1,4 @@
-//! Kubernetes' own answers about whole objects: defaults, AlwaysPullImages, pull secrets, updates, patches.
+//! Kubernetes' own answers about whole objects: defaults, `AlwaysPullImages`, pull secrets, updates, patches.
 
 mod common;
 

@@ -2,22 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
-
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::version::TLS13;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-
-use crate::common::client::Authority;
-
-const CONNECTIONS: usize = 16;
+use std::path::Path;
+use std::process::Command;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
@@ -27,49 +13,44 @@ pub(crate) struct Cost {
     pub(crate) throughput: f64,
 }
 
-/// Posts the body so many times over kept connections to a server, which is its address and process.
-pub(crate) fn run(
-    server: (SocketAddr, u32),
-    authority: &Authority,
-    body: &[u8],
-    requests: usize,
-) -> Cost {
+/// Posts the file so many times over 16 kept connections to a server, which is its address and process.
+pub(crate) fn run(server: (SocketAddr, u32), body: &Path, requests: u32) -> Cost {
     let (address, pid) = server;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let left = Arc::new(AtomicUsize::new(requests));
-    let body = Bytes::copy_from_slice(body);
-    let (before, start) = (cpu_nanos(pid), Instant::now());
-    runtime.block_on(async {
-        // Keeps this side awake: to wake it up would be charged to the server, and to the slower one more often.
-        tokio::spawn(async {
-            loop {
-                tokio::task::yield_now().await;
-            }
-        });
-        let connector = TlsConnector::from(Arc::new(authority.trust(&[&TLS13])));
-        let tasks: Vec<_> = (0..CONNECTIONS)
-            .map(|_| {
-                tokio::spawn(connection(
-                    connector.clone(),
-                    address.clone(),
-                    body.clone(),
-                    Arc::clone(&left),
-                ))
-            })
-            .collect();
-        for task in tasks {
-            task.await.expect("every request is answered");
-        }
-    });
-    let (seconds, nanos) = (start.elapsed().as_secs_f64(), cpu_nanos(pid) - before);
+    let before = cpu_nanos(pid);
+    let mut h2load = Command::new("taskset");
+    h2load.args([
+        "-c",
+        "0",
+        "h2load",
+        "--h1",
+        "-t",
+        "1",
+        "-c",
+        "16",
+        "-n",
+        &requests.to_string(),
+    ]);
+    h2load
+        .args(["-H", "content-type: application/json", "-d"])
+        .arg(body);
+    h2load.arg(format!("https://{address}/mutate?timeout=10s"));
+    let output = h2load
+        .output()
+        .expect("taskset: apt-get install util-linux");
+    let nanos = cpu_nanos(pid) - before;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains(&format!("status codes: {requests} 2xx")),
+        "apt-get install nghttp2-client; {said}"
+    );
+    let rate = said
+        .split(", ")
+        .find_map(|part| part.strip_suffix(" req/s"));
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let (nanos, requests) = (nanos as f64, requests as f64);
+    let cpu_micros = nanos as f64 / 1000.0 / f64::from(requests);
     Cost {
-        cpu_micros: nanos / 1000.0 / requests,
-        throughput: requests / seconds,
+        cpu_micros,
+        throughput: rate.expect("a rate").parse().expect("a number"),
     }
 }
 
@@ -82,40 +63,6 @@ pub(crate) fn median(mut costs: Vec<Cost>) -> Cost {
         cpu_micros,
         throughput: costs[middle].throughput,
     }
-}
-
-async fn connection(
-    connector: TlsConnector,
-    address: SocketAddr,
-    body: Bytes,
-    left: Arc<AtomicUsize>,
-) {
-    let stream = TcpStream::connect(address).await.expect("a connection");
-    stream.set_nodelay(true).expect("no delay");
-    let name = "localhost".try_into().expect("a name");
-    let stream = connector.connect(name, stream).await.expect("TLS");
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
-    let driver = tokio::spawn(connection);
-    while left
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(1)
-        })
-        .is_ok()
-    {
-        let request = Request::post("/mutate?timeout=10s")
-            .header("host", "localhost")
-            .header("content-type", "application/json");
-        let request = request.body(Full::new(body.clone())).expect("a request");
-        let response = sender.send_request(request).await.expect("an answer");
-        assert_eq!(response.status(), 200);
-        response
-            .into_body()
-            .collect()
-            .await
-            .expect("a whole answer");
-    }
-    drop(sender);
-    driver.await.expect("the connection's task").ok();
 }
 
 /// CPU time that all threads of a process have had.

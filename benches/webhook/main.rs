@@ -18,7 +18,7 @@ use common::serve::Served;
 use servers::{Echo, StubRegistry};
 
 /// Counted requests of one round, and how many rounds; the two servers take turns.
-const REQUESTS: usize = 20_000;
+const REQUESTS: u32 = 20_000;
 const ROUNDS: usize = 5;
 /// The difference between two runs of the handler alone is what so many reviews cost.
 const REVIEWS: usize = 1_000;
@@ -41,15 +41,11 @@ fn bench() {
     let registry = StubRegistry::start();
     let surepull = Served::start(&registry.configuration());
     let echo = Echo::start(&surepull.authority);
-    // The servers on one processor, the load on another.
-    for (pid, processor) in [
-        (surepull.pid(), "1"),
-        (echo.pid(), "1"),
-        (std::process::id(), "0"),
-    ] {
+    // The servers on one processor; the load is on another.
+    for pid in [surepull.pid(), echo.pid()] {
         let mut taskset = Command::new("taskset");
         taskset
-            .args(["-a", "-c", "-p", processor, &pid.to_string()])
+            .args(["-a", "-c", "-p", "1", &pid.to_string()])
             .stdout(Stdio::null());
         assert!(
             taskset
@@ -59,10 +55,10 @@ fn bench() {
         );
     }
     for (name, path) in BODIES {
-        let body = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a review");
+        let body = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
-            let cost = |server| load::run(server, &surepull.authority, &body, REQUESTS);
+            let cost = |server| load::run(server, &body, REQUESTS);
             let pair = (
                 cost((surepull.addr, surepull.pid())),
                 cost((echo.address, echo.pid())),
@@ -73,7 +69,8 @@ fn bench() {
                 theirs.push(pair.1);
             }
         }
-        report(name, body.len(), load::median(ours), load::median(theirs));
+        let bytes = fs::metadata(&body).expect("a review").len();
+        report(name, bytes, load::median(ours), load::median(theirs));
         println!(
             "  instructions of the handler a review: {}",
             instructions(path)
@@ -81,7 +78,7 @@ fn bench() {
     }
 }
 
-fn report(name: &str, bytes: usize, ours: load::Cost, theirs: load::Cost) {
+fn report(name: &str, bytes: u64, ours: load::Cost, theirs: load::Cost) {
     println!(
         "{name}, {bytes} bytes; surepull beside a bare axum echo, medians of {ROUNDS} rounds of {REQUESTS} requests"
     );

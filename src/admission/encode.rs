@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::mutation::{Outcome, warnings};
+use crate::mutation::{Outcome, json_text, warnings};
 
 /// What the API server is told.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ pub(super) fn review(uid: &str, answer: &Answer) -> Vec<u8> {
     out.extend_from_slice(
         br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#,
     );
-    json(&mut out, uid);
+    json_text(&mut out, uid);
     member(&mut out, "allowed", &answer.denied.is_none());
     if let Some(message) = &answer.denied {
         member(
@@ -77,9 +77,9 @@ pub(super) fn review(uid: &str, answer: &Answer) -> Vec<u8> {
         } else {
             b","
         });
-        json(&mut out, key);
+        json_text(&mut out, key);
         out.push(b':');
-        json(&mut out, value);
+        json_text(&mut out, value);
     }
     if !answer.audit.is_empty() {
         out.push(b'}');
@@ -99,12 +99,8 @@ struct Status<'a> {
 
 fn member(out: &mut Vec<u8>, key: &str, value: &(impl Serialize + ?Sized)) {
     out.push(b',');
-    json(out, key);
+    json_text(out, key);
     out.push(b':');
-    json(out, value);
-}
-
-fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("texts and numbers can be written to memory");
 }
 

@@ -124,32 +124,44 @@ impl<'de> Visitor<'de> for RequestSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut request = Request::default();
         let mut seen = Seen::default();
-        // Known once the kind has been read: is it a workload, and which?
-        let mut workload: Option<Option<&Workload>> = None;
+        let mut known = Known::NotYet;
         let (mut object, mut old_object) = (Raw::default(), Raw::default());
         while let Some(Text(key)) = map.next_key()? {
             match seen.once(&MEMBERS, &key)? {
                 "uid" => request.uid = map.next_value::<Text<'de>>()?.0,
                 "kind" => {
                     let kind: GroupVersionKind<'de> = map.next_value()?;
-                    workload = Some(self.0.find(&kind.group, &kind.kind));
+                    known = self
+                        .0
+                        .find(&kind.group, &kind.kind)
+                        .map_or(Known::NoWorkload, Known::Workload);
                     request.kind = Some(kind);
                 }
                 "subResource" => request.subresource = optional(&mut map)?,
                 "namespace" => request.namespace = optional(&mut map)?,
                 "operation" => request.operation = Some(map.next_value()?),
-                "object" => object.read(&mut map, workload, &mut request.object)?,
-                "oldObject" => old_object.read(&mut map, workload, &mut request.old_object)?,
+                "object" => object.read(&mut map, &known, &mut request.object)?,
+                "oldObject" => old_object.read(&mut map, &known, &mut request.old_object)?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        if let Some(workload) = workload.flatten() {
+        if let Known::Workload(workload) = known {
             request.class = Some(workload.class);
             object.survey(workload, &mut request.object)?;
             old_object.survey(workload, &mut request.old_object)?;
         }
         Ok(Some(request))
     }
+}
+
+/// What is known of the kind when an object comes.
+enum Known<'k> {
+    /// Nothing: the kind is still to come.
+    NotYet,
+    /// It holds no pod specs.
+    NoWorkload,
+    /// It is this one.
+    Workload(&'k Workload),
 }
 
 /// An object that came before its kind.
@@ -160,13 +172,13 @@ impl<'de> Raw<'de> {
     fn read<A: MapAccess<'de>>(
         &mut self,
         map: &mut A,
-        workload: Option<Option<&Workload>>,
+        known: &Known<'_>,
         object: &mut Option<Object<'de>>,
     ) -> Result<(), A::Error> {
-        match workload {
-            None => self.0 = map.next_value()?,
-            Some(None) => drop(map.next_value::<IgnoredAny>()?),
-            Some(Some(workload)) => *object = map.next_value_seed(Survey(&workload.shape))?,
+        match known {
+            Known::NotYet => self.0 = map.next_value()?,
+            Known::NoWorkload => drop(map.next_value::<IgnoredAny>()?),
+            Known::Workload(workload) => *object = map.next_value_seed(Survey(&workload.shape))?,
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! the object that was received.
 
 use super::edit::{Change, Edit, Field};
+use super::text::json_text as string;
 use crate::workload::SlotKind;
 
 const ANNOTATION: &str = "/metadata/annotations/surepull.dev~1pinned";
@@ -34,7 +35,7 @@ impl Patch {
             }
             Change::AddToNewMap(text) | Change::AddToNewMaps(text) => {
                 self.operation("add", edit, "", |out| {
-                    map(out, super::PINNED, |out| string(out, text))
+                    map(out, super::PINNED, |out| string(out, text));
                 });
             }
         }
@@ -85,20 +86,6 @@ fn path(edit: &Edit<'_>) -> String {
         (Field::Annotation, Change::AddToNewMaps(_)) => "/metadata".to_owned(),
         (Field::Annotation, Change::AddToNewMap(_)) => "/metadata/annotations".to_owned(),
         (Field::Annotation, _) => ANNOTATION.to_owned(),
-    }
-}
-
-fn string(out: &mut Vec<u8>, text: &str) {
-    // Most texts have nothing to escape; a fold over all of one is faster than a loop that may end early.
-    let escapes = text.bytes().fold(false, |found, byte| {
-        found | matches!(byte, ..0x20 | b'"' | b'\\')
-    });
-    if escapes {
-        serde_json::to_writer(out, text).expect("text can be written to memory");
-    } else {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
     }
 }
 

@@ -31,9 +31,8 @@ pub(super) fn missing<'f>(
 ) -> Vec<&'f str> {
     let own = account.pull_secrets.iter().map(String::as_str);
     match how {
-        PullSecrets::None => Vec::new(),
         PullSecrets::Fill if names.is_empty() => own.collect(),
-        PullSecrets::Fill => Vec::new(),
+        PullSecrets::None | PullSecrets::Fill => Vec::new(),
         PullSecrets::Merge => {
             let mut missing = Vec::new();
             for name in

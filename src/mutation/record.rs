@@ -3,21 +3,23 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::image::Digest;
 use crate::workload::{Slot, SlotName, Template};
+
+use super::json_text;
 
 /// The annotation on the object's own metadata that holds the [`Record`]. Never on a template's: that would be a
 /// roll-out of its own.
 pub const PINNED: &str = "surepull.dev/pinned";
 
 /// Which slots surepull pinned: from which text, to which digest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Record(BTreeMap<String, Entry>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Entry {
     image: String,
     digest: String,
@@ -43,7 +45,21 @@ impl Record {
 
     /// The annotation's text.
     pub fn text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        let mut out = Vec::with_capacity(192 * self.0.len());
+        out.push(b'{');
+        for (key, entry) in &self.0 {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            json_text(&mut out, key);
+            out.extend_from_slice(br#":{"image":"#);
+            json_text(&mut out, &entry.image);
+            out.extend_from_slice(br#","digest":"#);
+            json_text(&mut out, &entry.digest);
+            out.push(b'}');
+        }
+        out.push(b'}');
+        String::from_utf8(out).unwrap_or_default()
     }
 
     /// Whether nothing is recorded.

@@ -256,7 +256,7 @@ impl<'d> Keeper<'d> {
         let now = image.map_or(&*planned.slot.image, |image| &image.text);
         match (digest, planned.image) {
             (Some(digest), Image::Ask(_, _, written)) => {
-                self.record.note(key, written.text(), digest)
+                self.record.note(key, written.text(), digest);
             }
             _ if self.record.keep(&key, self.stored, now) => {}
             // What was recorded earlier in the same request, before the webhook was invoked again.

@@ -74,6 +74,9 @@ fn run(
     )
 }
 
+/// Makes an object of some kind with this image.
+type Kind = fn(&str) -> Value;
+
 fn pod(image: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
         "spec": {"containers": [{"name": "c", "image": image, "imagePullPolicy": "IfNotPresent"}]}})
@@ -270,7 +273,6 @@ fn objects_that_are_nobodys_business() {
 /// The update rules: (what was created, what is sent, what is asked and how fresh, the image that is stored then).
 #[test]
 fn an_update_touches_only_what_the_user_changed() {
-    type Kind = fn(&str) -> Value;
     let old = pinned("app:1", "old");
     let cases: &[(Kind, &str, Option<&str>, &str)] = &[
         // Sent again as written: the stored digest, and no question.
@@ -422,7 +424,6 @@ fn a_stored_policy_is_given_back_and_no_other_set() {
         object.pointer_mut(pointer).unwrap()["imagePullPolicy"] = policy.into();
         object
     };
-    type Kind = fn(&str) -> Value;
     let cases: &[(Kind, &str, &str, Option<&str>)] = &[
         // Sent again as written: the stored Always, on a Pod and a Job too, where another value would be a 422.
         (pod, "Always", "IfNotPresent", Some("Always")),

@@ -175,7 +175,7 @@ impl<'de> Lenient<'de> for Controls {
 
 struct Truth;
 
-impl<'de> Lenient<'de> for Truth {
+impl Lenient<'_> for Truth {
     type Value = bool;
 
     fn unfit(self) -> bool {

@@ -164,7 +164,7 @@ pub enum SlotKind {
 }
 
 impl SlotKind {
-    /// All of them, in the order in which Kubernetes' AlwaysPullImages plugin visits them.
+    /// All of them, in the order in which Kubernetes' `AlwaysPullImages` plugin visits them.
     pub const ALL: [Self; 4] = [Self::Init, Self::Container, Self::Ephemeral, Self::Volume];
 
     /// The member of the pod spec that lists slots of this kind.

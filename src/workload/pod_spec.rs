@@ -38,7 +38,7 @@ impl<'de> Lenient<'de> for SpecReader {
                     Read(SecretsReader),
                 )?,
                 "serviceAccountName" => {
-                    once(&mut name, &mut map, "serviceAccountName", Read(TextReader))?
+                    once(&mut name, &mut map, "serviceAccountName", Read(TextReader))?;
                 }
                 "serviceAccount" => once(&mut alias, &mut map, "serviceAccount", Read(TextReader))?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
@@ -121,7 +121,7 @@ impl<'de> Lenient<'de> for SlotReader {
                 "image" if volume => once(&mut source, &mut map, "image", Read(VolumeSource))?,
                 "image" => once(&mut image, &mut map, "image", Read(TextReader))?,
                 "imagePullPolicy" if !volume => {
-                    once(&mut policy, &mut map, "imagePullPolicy", Read(TextReader))?
+                    once(&mut policy, &mut map, "imagePullPolicy", Read(TextReader))?;
                 }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }

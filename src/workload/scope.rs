@@ -80,9 +80,8 @@ pub fn scope(class: Class, subresource: &str, operation: Operation) -> Option<Sc
         (Pod, "", Create)                       => (All,      All,     All,      true,    true,   true),
         (Pod, "", Update)                       => (Changed,  Nothing, Nothing,  false,   false,  true),
         (Pod, "ephemeralcontainers", Update)    => (Nothing,  Nothing, New,      true,    false,  false),
-        (Job, "", Create)                       => (All,      All,     All,      true,    false,  true),
+        (Job | Template | Custom, "", Create)   => (All,      All,     All,      true,    false,  true),
         (Job, "", Update)                       => (Nothing,  Nothing, Nothing,  false,   false,  true),
-        (Template | Custom, "", Create)         => (All,      All,     All,      true,    false,  true),
         (Template | Custom, "", Update)         => (Changed,  Changed, Changed,  true,    false,  true),
         _ => return None,
     };

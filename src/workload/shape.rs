@@ -79,12 +79,11 @@ impl Shape {
         match (self, other) {
             (Self::Each(mine), Self::Each(theirs)) => mine.join(*theirs),
             (Self::Keys(mine), Self::Keys(theirs)) => theirs.into_iter().all(|(key, shape)| {
-                match mine.iter_mut().find(|(known, _)| *known == key) {
-                    Some((_, known)) => known.join(shape),
-                    None => {
-                        mine.push((key, shape));
-                        true
-                    }
+                if let Some((_, known)) = mine.iter_mut().find(|(known, _)| *known == key) {
+                    known.join(shape)
+                } else {
+                    mine.push((key, shape));
+                    true
                 }
             }),
             _ => false,
