@@ -95,10 +95,10 @@ impl Pipeline {
 
     /// The answers that are remembered, and the look-ups that are missing, with their places among the answers.
     #[allow(clippy::type_complexity, reason = "two lists, used at once")]
-    fn remembered(
+    fn remembered<'q>(
         &self,
-        questions: &[Question<'_>],
-    ) -> (Vec<Result<Digest, String>>, Vec<(usize, LookUp)>) {
+        questions: &[Question<'q>],
+    ) -> (Vec<Result<Digest, String>>, Vec<(usize, LookUp<'q>)>) {
         let mut missing = Vec::new();
         let answer = |(index, question)| {
             let look_up = LookUp::new(question, &self.keyring);
@@ -114,7 +114,7 @@ impl Pipeline {
     /// Asks the registries, all at once, but for a bound.
     async fn look_up(
         &self,
-        missing: Vec<(usize, LookUp)>,
+        missing: Vec<(usize, LookUp<'_>)>,
         answers: &mut [Result<Digest, String>],
         deadline: Instant,
     ) {
@@ -140,14 +140,14 @@ impl Pipeline {
 }
 
 /// One question on its way to the registry.
-struct LookUp {
-    image: Image,
+struct LookUp<'q> {
+    image: Image<'q>,
     credentials: Vec<Credential>,
     fresh: bool,
 }
 
-impl LookUp {
-    fn new(question: &Question<'_>, keyring: &Keyring) -> Self {
+impl<'q> LookUp<'q> {
+    fn new(question: &Question<'q>, keyring: &Keyring) -> Self {
         let reference = &question.image;
         let credentials = if keyring.is_empty() {
             Vec::new()
@@ -159,10 +159,10 @@ impl LookUp {
                 .collect()
         };
         let image = Image {
-            registry: reference.domain().to_owned(),
-            repository: reference.path().into_owned(),
+            registry: reference.domain().into(),
+            repository: reference.path(),
             // An image without a digest always has a tag.
-            tag: reference.tag().unwrap_or("latest").to_owned(),
+            tag: reference.tag().unwrap_or("latest").into(),
         };
         Self {
             image,

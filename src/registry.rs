@@ -24,6 +24,7 @@ mod route;
 mod settings;
 mod token;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,13 +50,25 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 
 /// The image of which the digest is asked, its name normalised: `docker.io`, `library/nginx`, `1.27`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Image {
+pub struct Image<'a> {
     /// The host, with its port if it has one.
-    pub registry: String,
+    pub registry: Cow<'a, str>,
     /// The repository.
-    pub repository: String,
+    pub repository: Cow<'a, str>,
     /// The tag.
-    pub tag: String,
+    pub tag: Cow<'a, str>,
+}
+
+impl Image<'_> {
+    /// The same, borrowing from nobody.
+    fn detached(&self) -> Image<'static> {
+        let own = |text: &Cow<'_, str>| Cow::Owned(text.to_string());
+        Image {
+            registry: own(&self.registry),
+            repository: own(&self.repository),
+            tag: own(&self.tag),
+        }
+    }
 }
 
 /// Finds digests. Clones share connections, tokens and answers.
@@ -102,7 +115,7 @@ impl Resolver {
     /// The remembered answer, if there is one: no I/O, no waiting. `None` means to ask with [`Self::resolve`].
     pub fn cached(
         &self,
-        image: &Image,
+        image: &Image<'_>,
         credentials: &[Credential],
     ) -> Option<Result<Digest, Arc<Error>>> {
         let entry = self
@@ -120,7 +133,7 @@ impl Resolver {
     /// the answer is [`Error::TimedOut`]; the look-up goes on for its own time, and its answer is remembered.
     pub async fn resolve(
         &self,
-        image: &Image,
+        image: &Image<'_>,
         credentials: &[Credential],
         fresh: bool,
         deadline: Instant,
@@ -144,7 +157,7 @@ impl Resolver {
     /// Waits for the look-up under way, if any; takes its answer, if it will do; otherwise starts one.
     async fn shared(
         &self,
-        image: &Image,
+        image: &Image<'_>,
         audience: Audience,
         credentials: &[Credential],
         fresh: bool,
@@ -163,7 +176,7 @@ impl Resolver {
         let flight = Flight {
             inner: Arc::clone(&self.0),
             key,
-            image: image.clone(),
+            image: image.detached(),
             credentials: credentials.to_vec(),
         };
         // A task of its own: it outlives whoever waits for it.
@@ -180,7 +193,7 @@ impl Resolver {
 struct Flight {
     inner: Arc<Inner>,
     key: Key,
-    image: Image,
+    image: Image<'static>,
     credentials: Vec<Credential>,
 }
 

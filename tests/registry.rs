@@ -24,11 +24,11 @@ fn resolver(registry: &TestRegistry) -> Resolver {
     Resolver::new(&registries, &Cache::default()).unwrap()
 }
 
-fn image(repository: &str, tag: &str) -> Image {
+fn image(repository: &str, tag: &str) -> Image<'static> {
     Image {
-        registry: "registry.test".to_owned(),
-        repository: repository.to_owned(),
-        tag: tag.to_owned(),
+        registry: "registry.test".to_owned().into(),
+        repository: repository.to_owned().into(),
+        tag: tag.to_owned().into(),
     }
 }
 
@@ -236,7 +236,7 @@ async fn authentication(registry: TestRegistry) {
         .tokens()
         .map(common::token_service::TokenService::requests);
     let second = Image {
-        tag: "2".to_owned(),
+        tag: "2".to_owned().into(),
         ..image
     };
     resolver

@@ -111,11 +111,11 @@ fn trusting(endpoints: &[&str]) -> Resolver {
     Resolver::new(&registries, &Cache::default()).unwrap()
 }
 
-fn image() -> Image {
+fn image() -> Image<'static> {
     Image {
-        registry: "registry.test".to_owned(),
-        repository: "app".to_owned(),
-        tag: "1".to_owned(),
+        registry: "registry.test".to_owned().into(),
+        repository: "app".to_owned().into(),
+        tag: "1".to_owned().into(),
     }
 }
 
@@ -548,7 +548,7 @@ async fn an_image_cannot_name_an_endpoint_by_its_address() {
     ];
     for host in hosts {
         let image = Image {
-            registry: host.to_owned(),
+            registry: host.to_owned().into(),
             ..image()
         };
         let error = resolver
@@ -715,7 +715,7 @@ async fn what_is_counted_names_no_host_of_an_image() {
     ask(&resolver).await.unwrap();
     ask(&resolver).await.unwrap();
     let image = Image {
-        registry: "127.0.0.1:1".to_owned(),
+        registry: "127.0.0.1:1".to_owned().into(),
         ..image()
     };
     resolver

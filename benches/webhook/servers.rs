@@ -137,11 +137,11 @@ impl StubRegistry {
         Self { port }
     }
 
-    /// With `always`, so that every container gets two changes.
+    /// The default configuration, with this registry.
     pub(crate) fn configuration(&self) -> String {
         let port = self.port;
         format!(
-            "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\nalways: pods\n\
+            "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n\
              registries: [{{match: registry.test, endpoints: [\"http://127.0.0.1:{port}\"]}}]\n"
         )
     }

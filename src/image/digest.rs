@@ -1,6 +1,7 @@
 //! Content digests, valid by the rules of `digest.go` and `algorithm.go` of `github.com/opencontainers/go-digest` v1.0.0.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
@@ -64,7 +65,8 @@ impl Algorithm {
 /// A valid digest: `sha256`, `sha384` or `sha512`, a colon, and the right number of lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Digest {
-    text: String,
+    // Shared: a remembered digest is handed out with every review.
+    text: Arc<str>,
     algorithm: Algorithm,
 }
 
@@ -73,7 +75,7 @@ impl Digest {
     pub fn parse(text: &str) -> Result<Self, InvalidDigest> {
         let algorithm = check(text)?;
         Ok(Self {
-            text: text.to_owned(),
+            text: text.into(),
             algorithm,
         })
     }
@@ -82,14 +84,14 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         let algorithm = Algorithm::Sha256;
         Self {
-            text: algorithm.digest(bytes),
+            text: algorithm.digest(bytes).into(),
             algorithm,
         }
     }
 
     /// Whether these bytes have this digest, by the digest's own algorithm.
     pub fn matches(&self, bytes: &[u8]) -> bool {
-        self.algorithm.digest(bytes) == self.text
+        *self.algorithm.digest(bytes) == *self.text
     }
 
     /// The digest as it is written, `sha256:…`.

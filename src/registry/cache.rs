@@ -36,13 +36,13 @@ pub(super) struct Audiences([u8; 32]);
 /// Under what an answer is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    image: Image,
+    image: Image<'static>,
     audience: Audience,
 }
 
 /// The same, borrowed: looking up allocates nothing.
 struct Borrowed<'a> {
-    image: &'a Image,
+    image: &'a Image<'a>,
     audience: Audience,
 }
 
@@ -116,7 +116,7 @@ impl fmt::Debug for Audience {
 impl Key {
     pub(super) fn new(image: &Image, audience: Audience) -> Self {
         Self {
-            image: image.clone(),
+            image: image.detached(),
             audience,
         }
     }
@@ -244,7 +244,7 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn image(tag: &str) -> Image {
+    fn image(tag: &str) -> Image<'_> {
         Image {
             registry: "r.io".into(),
             repository: "app".into(),

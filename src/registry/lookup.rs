@@ -21,7 +21,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// What all attempts of one look-up share.
 pub(super) struct Lookup<'a> {
-    pub(super) image: &'a Image,
+    pub(super) image: &'a Image<'a>,
     pub(super) route: &'a Route<'a>,
     pub(super) grants: &'a Grants,
     pub(super) audiences: &'a Audiences,
@@ -89,7 +89,7 @@ impl Lookup<'_> {
             credential,
             key: GrantKey {
                 endpoint: endpoint.to_owned(),
-                repository: self.image.repository.clone(),
+                repository: self.image.repository.to_string(),
                 audience: self
                     .audiences
                     .of(credential.map_or(&[], std::slice::from_ref)),
@@ -263,9 +263,9 @@ mod tests {
     #[test]
     fn only_names_become_urls() {
         let image = |registry: &str, repository: &str, tag: &str| Image {
-            registry: registry.into(),
-            repository: repository.into(),
-            tag: tag.into(),
+            registry: registry.to_owned().into(),
+            repository: repository.to_owned().into(),
+            tag: tag.to_owned().into(),
         };
         for (registry, repository, tag) in [
             ("r.io:5000", "a/b_c/d-e", "1.2"),

@@ -165,7 +165,7 @@ mod tests {
     fn docker_hub_is_asked_at_its_real_endpoint() {
         let routes = Routes::new(&[]).unwrap();
         let image = |registry: &str| Image {
-            registry: registry.into(),
+            registry: registry.to_owned().into(),
             repository: "library/nginx".into(),
             tag: "1.27".into(),
         };
