@@ -31,7 +31,8 @@ impl BadRequest {
     fn new(message: impl Into<String>) -> Self {
         Self {
             status: 400,
-            message: message.into(),
+            // It may repeat what was sent.
+            message: mutation::clean(&message.into(), 500),
         }
     }
 }

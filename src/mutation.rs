@@ -21,7 +21,7 @@ pub use always::violations;
 pub use draft::{Draft, Question, draft};
 pub use edit::{Change, Edit, Field};
 pub use json_patch::json_patch;
-pub(crate) use notes::warnings;
+pub(crate) use notes::{annotation_value, clean, warnings};
 pub use pull_secrets::{Account, AccountQuestion};
 pub use record::{PINNED, Record};
 pub use review::{Review, Skipped};

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::mutation::{Outcome, json_text, warnings};
+use crate::mutation::{Outcome, annotation_value, json_text, warnings};
 
 /// What the API server is told.
 #[derive(Debug, Default)]
@@ -33,8 +33,16 @@ impl Answer {
     }
 
     pub(super) fn warning(violations: &[String]) -> Self {
+        let told: Vec<String> = violations
+            .iter()
+            .map(|violation| format!("surepull would deny: {violation}"))
+            .collect();
         Self {
-            warnings: warnings(violations),
+            warnings: warnings(&told),
+            audit: annotation_value(violations)
+                .map(|value| ("would-deny", value))
+                .into_iter()
+                .collect(),
             ..Self::default()
         }
     }

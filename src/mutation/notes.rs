@@ -21,7 +21,7 @@ pub(crate) fn warnings(sentences: &[String]) -> Vec<String> {
 }
 
 /// One value for an audit annotation; none where there is nothing to say.
-pub(super) fn annotation_value(notes: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
+pub(crate) fn annotation_value(notes: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
     let mut value = String::new();
     for note in notes {
         if !value.is_empty() {
@@ -50,7 +50,7 @@ fn is_clean(text: &str, limit: usize) -> bool {
 }
 
 /// The text without control characters, cut to a number of characters.
-fn clean(text: &str, limit: usize) -> String {
+pub(crate) fn clean(text: &str, limit: usize) -> String {
     let mut characters = text.chars().map(|character| {
         if character.is_control() {
             ' '
