@@ -153,6 +153,12 @@ fn objects() -> impl Strategy<Value = (Value, Value)> {
     let nested =
         |key: &'static str, inner: BoxedStrategy<Value>| mostly(map(vec![(key, inner)])).boxed();
     let two = |object: BoxedStrategy<Value>| (object.clone(), object);
+    let ships = prop_oneof![
+        list(template()),
+        map(vec![("x/y", template()), ("b", template())])
+    ]
+    .boxed();
+    let boat = map(vec![("template", template()), ("name", name())]);
     let kinds = [
         ("v1", "Pod", object(pod_spec())),
         (
@@ -172,14 +178,13 @@ fn objects() -> impl Strategy<Value = (Value, Value)> {
         (
             "example.com/v1",
             "Fleet",
-            object(nested(
-                "ships",
-                prop_oneof![
-                    list(template()),
-                    map(vec![("x/y", template()), ("b", template())])
-                ]
+            object(
+                mostly(map(vec![
+                    ("ships", ships),
+                    ("boats", mostly(list(boat)).boxed()),
+                ]))
                 .boxed(),
-            )),
+            ),
         ),
     ];
     let each = kinds.map(|(version, kind, object)| {
@@ -227,7 +232,14 @@ fn settings() -> impl Strategy<Value = Settings> {
 fn kinds() -> Kinds {
     let mut kinds = Kinds::default();
     kinds
-        .add("example.com", "Fleet", [("/spec/ships/*", Leaf::Template)])
+        .add(
+            "example.com",
+            "Fleet",
+            [
+                ("/spec/ships/*", Leaf::Template),
+                ("/spec/boats/*/template", Leaf::Template),
+            ],
+        )
         .expect("a new kind");
     kinds
 }

@@ -142,11 +142,11 @@ impl<'r> Drafter<'r> {
             .old
             .iter()
             .flat_map(|old| &old.templates)
-            .map(|template| (&*template.at, template))
+            .map(|template| (template.path(), template))
             .collect();
         let mut slots = Vec::new();
         for template in &self.review.object.templates {
-            let before = old.get(&*template.at).map(|template| Before {
+            let before = old.get(template.path()).map(|template| Before {
                 template,
                 slots: template.spec.by_name(),
             });

@@ -73,7 +73,7 @@ impl Record {
             SlotName::Named(name) => Cow::Borrowed(name),
             nameless @ SlotName::Nameless(_) => Cow::Owned(nameless.to_string()),
         };
-        [&*template.at, "/", slot.kind.list(), "/", &*identity].concat()
+        [template.path(), "/", slot.kind.list(), "/", &*identity].concat()
     }
 
     /// The text as the user wrote it, if what the slot holds now is what surepull made of that.

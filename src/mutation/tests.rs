@@ -573,3 +573,76 @@ fn a_stale_record_goes_and_a_foreign_one_stays() {
         json!([])
     );
 }
+
+#[test]
+fn an_element_of_an_array_is_known_by_its_name() {
+    let mut kinds = Kinds::default();
+    kinds
+        .add(
+            "x.io",
+            "Set",
+            [("/jobs/*/template", crate::workload::Leaf::Template)],
+        )
+        .unwrap();
+    let workload = kinds.find("x.io", "Set").unwrap();
+    let job = |name: &str, image: &str| json!({"template": {"spec": {"containers": [{"name": "c", "image": image}]}}, "name": name});
+    let set = |jobs: &[Value]| json!({"metadata": {"name": "s"}, "jobs": jobs});
+    let survey = |object| {
+        Survey(&workload.shape)
+            .deserialize(object)
+            .unwrap()
+            .unwrap()
+    };
+    let review = |operation, object, old: Option<&'static Value>| Review {
+        class: workload.class,
+        operation,
+        subresource: "".into(),
+        namespace: "ns".into(),
+        object: survey(object),
+        old: old.map(survey),
+    };
+    let created: &'static Value = Box::leak(Box::new(set(&[job("a", "a:1"), job("b/c", "b:1")])));
+    let (_, patch, _) = run(
+        &review(Operation::Create, created, None),
+        &Settings::default(),
+        "old",
+    );
+    let mut stored = created.clone();
+    ::json_patch::patch(
+        &mut stored,
+        &serde_json::from_value::<::json_patch::Patch>(patch).unwrap(),
+    )
+    .unwrap();
+    let stored: &'static Value = Box::leak(Box::new(stored));
+    // Sent again with another job in front: those that were there keep what they have.
+    let again: &'static Value = Box::leak(Box::new(set(&[
+        job("z", "z:1"),
+        job("a", "a:1"),
+        job("b/c", "b:1"),
+    ])));
+    let (asked, patch, _) = run(
+        &review(Operation::Update, again, Some(stored)),
+        &Settings::default(),
+        "new",
+    );
+    assert_eq!(asked, [("z:1".to_owned(), false)]);
+    let image = |index: usize| format!("/jobs/{index}/template/spec/containers/0/image");
+    let images: Vec<_> = patch
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|edit| edit["path"].as_str().unwrap().ends_with("/image"))
+        .collect();
+    let expected = [
+        (image(0), pinned("z:1", "new")),
+        (image(1), pinned("a:1", "old")),
+        (image(2), pinned("b:1", "old")),
+    ];
+    for (edit, (path, value)) in images.iter().zip(expected) {
+        assert_eq!(
+            (&edit["path"], &edit["value"]),
+            (&json!(path), &json!(value))
+        );
+    }
+    assert_eq!(images.len(), 3);
+}

@@ -18,10 +18,19 @@ pub struct Object<'a> {
 pub struct Template<'a> {
     /// JSON pointer of the pod spec, e.g. `/spec/template/spec`.
     pub at: String,
+    /// The pointer with the names of array elements in place of their positions, where they have names.
+    pub named: Option<String>,
     /// The template's annotations.
     pub annotations: Annotations<'a>,
     /// The pod spec.
     pub spec: PodSpec<'a>,
+}
+
+impl Template<'_> {
+    /// What tells this template from the others of the object, in this and in another state of it.
+    pub fn path(&self) -> &str {
+        self.named.as_deref().unwrap_or(&self.at)
+    }
 }
 
 /// What is read of `metadata`.

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess};
 
-use super::lenient::{Key, Lenient, Read, once};
+use super::lenient::{Key, Lenient, Read, TextReader, once};
 use super::meta::MetaReader;
-use super::object::{Annotations, Meta, Object, Template};
+use super::object::{Meta, Object, Template, Text};
 use super::pod_spec::SpecReader;
 use super::shape::{Leaf, Shape};
 
@@ -31,6 +31,7 @@ impl<'de> DeserializeSeed<'de> for Survey<'_> {
             at: &mut at,
             templates: &mut object.templates,
             root: Some(&mut object.meta),
+            element: None,
         };
         let is_map = Read(walk).deserialize(deserializer)?;
         Ok(is_map.then_some(object))
@@ -43,6 +44,8 @@ struct Walk<'w, 'de> {
     at: &'w mut String,
     templates: &'w mut Vec<Template<'de>>,
     root: Option<&'w mut Meta<'de>>,
+    /// Where the name goes, if this is an element of an array.
+    element: Option<&'w mut Text<'de>>,
 }
 
 impl<'de> Walk<'_, 'de> {
@@ -50,6 +53,7 @@ impl<'de> Walk<'_, 'de> {
         &mut self,
         segment: &str,
         shape: &Shape,
+        element: Option<&mut Text<'de>>,
         read: impl FnOnce(Read<Walk<'_, 'de>>) -> R,
     ) -> R {
         let length = self.at.len();
@@ -60,6 +64,7 @@ impl<'de> Walk<'_, 'de> {
             at: self.at,
             templates: self.templates,
             root: None,
+            element,
         }));
         self.at.truncate(length);
         result
@@ -95,8 +100,8 @@ impl<'de> Walk<'_, 'de> {
         if let Some(spec) = SpecReader.map(map)? {
             self.templates.push(Template {
                 at: self.at.clone(),
-                annotations: Annotations::default(),
                 spec,
+                ..Template::default()
             });
         }
         Ok(())
@@ -108,7 +113,7 @@ impl<'de> Walk<'_, 'de> {
         mut map: A,
     ) -> Result<(), A::Error> {
         let mut seen = vec![false; keys.len()];
-        let mut meta = None;
+        let (mut meta, mut name) = (None, None);
         while let Some(key) = map.next_key_seed(Read(Key))? {
             if let Some(index) = keys.iter().position(|(known, _)| *known == key) {
                 if std::mem::replace(&mut seen[index], true) {
@@ -117,12 +122,17 @@ impl<'de> Walk<'_, 'de> {
                         self.at
                     )));
                 }
-                self.below(&key, &keys[index].1, |walk| map.next_value_seed(walk))?;
+                self.below(&key, &keys[index].1, None, |walk| map.next_value_seed(walk))?;
             } else if self.root.is_some() && key == "metadata" {
                 once(&mut meta, &mut map, "metadata", Read(MetaReader))?;
+            } else if self.element.is_some() && key == "name" {
+                once(&mut name, &mut map, "name", Read(TextReader))?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
+        }
+        if let (Some(element), Some(name)) = (self.element, name) {
+            *element = name;
         }
         if let (Some(root), Some(meta)) = (self.root, meta) {
             *root = meta;
@@ -151,7 +161,7 @@ impl<'de> Lenient<'de> for Walk<'_, 'de> {
                         map.next_value::<IgnoredAny>()?;
                         continue;
                     }
-                    self.below(&key, shape, |walk| map.next_value_seed(walk))?;
+                    self.below(&key, shape, None, |walk| map.next_value_seed(walk))?;
                     if let Some(key) = seen.replace(key) {
                         return Err(A::Error::custom(format!(
                             "duplicate field `{key}` at {:?}",
@@ -169,16 +179,52 @@ impl<'de> Lenient<'de> for Walk<'_, 'de> {
             while seq.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(false);
         };
-        let mut index = 0_usize;
-        while self
-            .below(&index.to_string(), shape, |walk| {
+        let mut elements = Vec::new();
+        loop {
+            let (index, first) = (elements.len(), self.templates.len());
+            let mut name = Text::Absent;
+            let element = self.below(&index.to_string(), shape, Some(&mut name), |walk| {
                 seq.next_element_seed(walk)
-            })?
-            .is_some()
-        {
-            index += 1;
+            })?;
+            if element.is_none() {
+                break;
+            }
+            elements.push((name, first));
         }
+        self.name_elements(&elements);
         Ok(false)
+    }
+}
+
+impl Walk<'_, '_> {
+    /// Lets the templates below the elements of an array go by the elements' names, where each has one of its own: an
+    /// element that moves is still the same. `elements` holds names, and how many templates there were before.
+    fn name_elements(&mut self, elements: &[(Text<'_>, usize)]) {
+        let mut seen = HashSet::with_capacity(elements.len());
+        let mut is_own = |name: &'_ Text<'_>| match name.get() {
+            Some(name) if !name.is_empty() && name.len() <= LONGEST_KEY => {
+                seen.insert(name.to_owned())
+            }
+            _ => false,
+        };
+        if !elements.iter().all(|(name, _)| is_own(name)) {
+            return;
+        }
+        let prefix = self.at.len();
+        let ends = elements
+            .iter()
+            .skip(1)
+            .map(|(_, first)| *first)
+            .chain([self.templates.len()]);
+        for (index, ((name, first), end)) in elements.iter().zip(ends).enumerate() {
+            for template in &mut self.templates[*first..end] {
+                let path = template.path();
+                let rest = path[prefix + 1 + index.to_string().len()..].to_owned();
+                let mut by_name = path[..=prefix].to_owned();
+                push_escaped(&mut by_name, name.get().unwrap_or_default());
+                template.named = Some(by_name + &rest);
+            }
+        }
     }
 }
 
