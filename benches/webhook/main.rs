@@ -1,7 +1,8 @@
 //! What a review costs, everything in cache: CPU time and throughput of the real binary beside a bare axum echo on the
 //! same TLS stack in the same run, and the instructions of the handler alone.
 //!
-//! `make bench` runs it. Machines differ and are shared: read the ratios.
+//! `make bench` runs it, with surepull's default configuration: images are pinned, `always` is off. Machines differ and
+//! are shared: read the ratios.
 #![allow(clippy::print_stdout, reason = "it prints a table")]
 
 #[path = "../../tests/common/mod.rs"]
