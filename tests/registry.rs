@@ -2,15 +2,13 @@
 
 mod common;
 
-use std::time::Duration;
-
 use surepull::config::Cache;
 use surepull::credentials::Credential;
 use surepull::image::Digest;
 use surepull::registry::{Class, Image, Resolver};
-use tokio::time::Instant;
 
 use common::registry::{PASSWORD, TestRegistry, USERNAME};
+use common::{soon, wait_for};
 
 fn resolver(registry: &TestRegistry) -> Resolver {
     let mut registries = vec![common::entry(
@@ -38,21 +36,6 @@ fn credential(username: &str, password: &str) -> Credential {
         password: password.as_bytes().to_vec().into(),
         source: "test".into(),
     }
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_mins(1)
-}
-
-/// The registry logs a request once it has answered it.
-async fn wait_for(condition: impl Fn() -> bool) {
-    for _ in 0..3000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("what was waited for did not happen");
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 mod common;
 
+use common::{soon, wait_for};
+
 const MANIFEST: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -119,10 +121,6 @@ fn image() -> Image<'static> {
     }
 }
 
-fn soon() -> Instant {
-    Instant::now() + Duration::from_mins(1)
-}
-
 async fn ask(resolver: &Resolver) -> Result<Digest, Arc<Error>> {
     resolver.resolve(&image(), &[], false, soon()).await
 }
@@ -167,16 +165,6 @@ fn metrics(resolver: &Resolver) -> String {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     text
-}
-
-async fn wait_for(condition: impl Fn() -> bool) {
-    for _ in 0..3000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("what was waited for did not happen");
 }
 
 #[tokio::test]

@@ -9,8 +9,10 @@ pub mod token_service;
 pub mod vectors;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use surepull::config::{Endpoint, Registry};
+use tokio::time::Instant;
 
 /// An entry of the configuration's `registries`.
 pub fn entry(pattern: &str, endpoints: &[&str], ca: Option<PathBuf>) -> Registry {
@@ -20,4 +22,20 @@ pub fn entry(pattern: &str, endpoints: &[&str], ca: Option<PathBuf>) -> Registry
         endpoints: endpoints.iter().map(endpoint).collect(),
         ca,
     }
+}
+
+/// A deadline that no test comes near.
+pub fn soon() -> Instant {
+    Instant::now() + Duration::from_mins(1)
+}
+
+/// Waits for what another task or process does a moment later, such as logging a request that it has answered.
+pub async fn wait_for(condition: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("what was waited for did not happen");
 }
