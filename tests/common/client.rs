@@ -25,6 +25,8 @@ use tokio_rustls::client::TlsStream;
 pub struct Authority {
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// The authority's certificate, in PEM.
+    pub ca: String,
     root: CertificateDer<'static>,
 }
 
@@ -44,6 +46,7 @@ impl Authority {
         Self {
             certificate,
             key,
+            ca: ca.pem(),
             root,
         }
     }

@@ -1,7 +1,9 @@
 //! What the tests, the demo and the benchmark share.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::print_stdout)]
 
+pub mod assets;
 pub mod client;
+pub mod cluster;
 pub mod mutate;
 pub mod registry;
 pub mod serve;

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::client::{Answer, Authority, Client};
 
-/// A running `surepull serve --standalone`; dropped, it is gone.
+/// A running `surepull serve`; dropped, it is gone.
 #[derive(Debug)]
 pub struct Served {
     /// Where reviews are taken.
@@ -49,15 +49,26 @@ impl Served {
         Self::start_with(configuration, &[])
     }
 
-    /// Starts the binary with further arguments.
+    /// Starts the binary with further arguments, without a cluster.
     pub fn start_with(configuration: &str, arguments: &[&str]) -> Self {
+        Self::start_bare(configuration, &[&["--standalone"], arguments].concat())
+    }
+
+    /// Starts the binary with access to a cluster.
+    pub fn start_in(kubeconfig: &Path, configuration: &str) -> Self {
+        let kubeconfig = kubeconfig.to_str().expect("a path");
+        Self::start_bare(configuration, &["--kubeconfig", kubeconfig])
+    }
+
+    /// Starts the binary with exactly these further arguments.
+    pub fn start_bare(configuration: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("surepull.yaml");
         fs::write(&file, configuration).expect("the configuration is written");
         let authority = Authority::new(folder.path());
         let log = File::create(folder.path().join("log")).expect("a log");
         let mut child = Command::new(binary())
-            .args(["serve", "--standalone"])
+            .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .arg("--config")
             .arg(&file)
