@@ -123,7 +123,7 @@ fn admission(configuration: Configuration, registry: &mut Registry) -> anyhow::R
         configuration.settings,
         resolver,
         keyring,
-        Box::new(Given::default()),
+        Arc::new(Given::default()),
     );
     pipeline.register(registry);
     Ok(Admission::new(configuration.kinds, pipeline))
