@@ -19,7 +19,7 @@ use anyhow::bail;
 use metrics::Tally;
 
 /// How long changed files have to be still before they are read: who writes a file empties it first.
-const STILL: Duration = Duration::from_millis(100);
+const STILL: Duration = Duration::from_millis(250);
 /// How often files that do not keep still are read before the next check has to do.
 const ATTEMPTS: usize = 5;
 
@@ -90,7 +90,6 @@ impl<R: Reload> Watched<R> {
 }
 
 /// Reads until the files are as they were before; `None` where that does not come to pass.
-#[allow(clippy::type_complexity, reason = "what was seen and what was read")]
 fn read_still<R: Reload>(
     what: &R,
     mut before: Snapshot,

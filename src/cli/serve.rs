@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
@@ -21,7 +22,7 @@ use crate::server::{Certificates, Limits, Listeners, Server};
 use crate::telemetry;
 
 use files::{CertificateFiles, Files};
-use live::ConfigurationFile;
+use live::{ConfigurationFile, Live};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -89,21 +90,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("signals cannot be received")?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be received")?;
     let mut registry = telemetry::registry();
-    let metrics = reload::Metrics::default();
-    metrics.register(&mut registry);
-    let (certificates, certificate) = certificates(arguments, &metrics)?;
-    let cluster = Arc::new(Given::default());
-    let admission = live::by_default(cluster)?;
-    admission.load().pipeline().register(&mut registry);
-    let configuration = arguments.config.clone().map(|file| {
-        let file = ConfigurationFile::new(file, Arc::clone(&admission));
-        Watched::begin(file, &metrics)
-    });
-    let files = Files {
-        certificate,
-        configuration: configuration.transpose()?,
-    };
-
+    let (admission, certificates, files) = begin(arguments, &mut registry)?;
     let listeners = Listeners::bind(arguments.listen, arguments.ops_listen)?;
     announce(&listeners)?;
     let limits = Limits {
@@ -126,6 +113,28 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<Exit> {
         () = files.watch(arguments.reload_interval, hangup) => {}
     }
     Ok(Exit::Done)
+}
+
+/// What answers, what it shows, and the files that both are made of; its metrics are registered.
+fn begin(
+    arguments: &Arguments,
+    registry: &mut Registry,
+) -> anyhow::Result<(Live, Arc<Certificates>, Files)> {
+    let metrics = reload::Metrics::default();
+    metrics.register(registry);
+    let (certificates, certificate) = certificates(arguments, &metrics)?;
+    let cluster = Arc::new(Given::default());
+    let admission = live::by_default(cluster)?;
+    admission.load().pipeline().register(registry);
+    let configuration = arguments.config.clone().map(|file| {
+        let file = ConfigurationFile::new(file, Arc::clone(&admission));
+        Watched::begin(file, &metrics)
+    });
+    let files = Files {
+        certificate,
+        configuration: configuration.transpose()?,
+    };
+    Ok((admission, certificates, files))
 }
 
 /// The certificate, and its files if there are such.

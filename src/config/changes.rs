@@ -42,3 +42,33 @@ impl Configuration {
         changed.map(|(key, _)| key).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Configuration, parse};
+
+    #[test]
+    fn every_top_level_key_is_told() {
+        for (key, text) in [
+            ("mode", "audit"),
+            ("pullPolicy", "none"),
+            ("always", "pods"),
+            ("pin", "{targets: none}"),
+            ("pullSecrets", "fill"),
+            ("excludedNamespaces", "[]"),
+            (
+                "customResources",
+                "[{group: g.io, kind: K, templates: [/spec]}]",
+            ),
+            ("registries", "[{match: r.io}]"),
+            ("cache", "{ttl: 1s}"),
+            ("credentials", "{dockerConfig: [f]}"),
+        ] {
+            let text =
+                format!("apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n{key}: {text}\n");
+            let other = parse(text.as_bytes()).unwrap();
+            assert_eq!(Configuration::default().changes(&other), [key]);
+            assert!(other.changes(&other).is_empty());
+        }
+    }
+}

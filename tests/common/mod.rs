@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::print_stdout)]
 
 pub mod client;
+pub mod mount;
 pub mod mutate;
 pub mod registry;
 pub mod serve;
@@ -31,8 +32,13 @@ pub fn soon() -> Instant {
 
 /// Waits for what another task or process does a moment later, such as logging a request that it has answered.
 pub async fn wait_for(condition: impl Fn() -> bool) {
+    wait_until(async || condition()).await;
+}
+
+/// The same for what has to be asked for.
+pub async fn wait_until(condition: impl AsyncFn() -> bool) {
     for _ in 0..3000 {
-        if condition() {
+        if condition().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
