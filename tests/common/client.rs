@@ -25,7 +25,9 @@ use tokio_rustls::client::TlsStream;
 pub struct Authority {
     pub certificate: PathBuf,
     pub key: PathBuf,
-    ca: CertifiedIssuer<'static, KeyPair>,
+    /// The authority's certificate, in PEM.
+    pub ca: String,
+    root: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A server certificate with that of its authority behind it, and its key, in PEM.
@@ -41,12 +43,13 @@ impl Authority {
     pub fn new(folder: &Path) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
         let authority = Self {
             certificate,
             key,
-            ca,
+            ca: root.pem(),
+            root,
         };
         let issued = authority.issue();
         fs::write(&authority.certificate, issued.certificate).unwrap();
@@ -59,18 +62,18 @@ impl Authority {
         let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
         let key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new(names).unwrap();
-        let leaf = leaf.signed_by(&key, &self.ca).unwrap();
+        let leaf = leaf.signed_by(&key, &self.root).unwrap();
         Issued {
-            certificate: leaf.pem() + &self.ca.pem(),
+            certificate: leaf.pem() + &self.ca,
             key: key.serialize_pem(),
-            chain: vec![leaf.der().clone(), self.ca.der().clone()],
+            chain: vec![leaf.der().clone(), self.root.der().clone()],
         }
     }
 
     /// A client's configuration that trusts this authority, and speaks only `versions`.
     pub fn trust(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(self.ca.der().clone()).unwrap();
+        roots.add(self.root.der().clone()).unwrap();
         ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
             .unwrap()
