@@ -1,7 +1,7 @@
 //! `surepull serve`: the webhook, from its arguments to its end.
 
+mod configuration;
 mod files;
-mod live;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
-use crate::cluster::Given;
+use crate::cluster::{Cluster, Given};
 use crate::config;
 use crate::reload::{self, Watched};
 use crate::server::{Certificates, Limits, Listeners, Server};
 use crate::telemetry;
 
+use configuration::{ConfigurationFile, InEffect};
 use files::{CertificateFiles, Files};
-use live::{ConfigurationFile, Live};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -90,7 +90,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("signals cannot be received")?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be received")?;
     let mut registry = telemetry::registry();
-    let (admission, certificates, files) = begin(arguments, &mut registry)?;
+    let cluster = Arc::new(Given::default());
+    let (admission, certificates, files) = begin(arguments, cluster, &mut registry)?;
     let listeners = Listeners::bind(arguments.listen, arguments.ops_listen)?;
     announce(&listeners)?;
     let limits = Limits {
@@ -118,13 +119,13 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<Exit> {
 /// What answers, what it shows, and the files that both are made of; its metrics are registered.
 fn begin(
     arguments: &Arguments,
+    cluster: Arc<dyn Cluster>,
     registry: &mut Registry,
-) -> anyhow::Result<(Live, Arc<Certificates>, Files)> {
+) -> anyhow::Result<(InEffect, Arc<Certificates>, Files)> {
     let metrics = reload::Metrics::default();
     metrics.register(registry);
     let (certificates, certificate) = certificates(arguments, &metrics)?;
-    let cluster = Arc::new(Given::default());
-    let admission = live::by_default(cluster)?;
+    let admission = configuration::by_default(cluster)?;
     admission.load().pipeline().register(registry);
     let configuration = arguments.config.clone().map(|file| {
         let file = ConfigurationFile::new(file, Arc::clone(&admission));

@@ -8,7 +8,7 @@ use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::live::ConfigurationFile;
+use super::configuration::ConfigurationFile;
 use crate::reload::{Reload, Watched};
 use crate::server::Certificates;
 

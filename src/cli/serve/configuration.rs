@@ -16,10 +16,10 @@ use crate::reload::{Reload, Snapshot};
 use crate::workload::Kinds;
 
 /// What answers reviews at the moment.
-pub(super) type Live = Arc<ArcSwap<Admission>>;
+pub(super) type InEffect = Arc<ArcSwap<Admission>>;
 
 /// What answers reviews without a configuration file, by the defaults.
-pub(super) fn by_default(cluster: Arc<dyn Cluster>) -> anyhow::Result<Live> {
+pub(super) fn by_default(cluster: Arc<dyn Cluster>) -> anyhow::Result<InEffect> {
     let resolver = Resolver::new(&[], &Cache::default())?;
     let pipeline = Pipeline::new(Settings::default(), resolver, Keyring::default(), cluster);
     let admission = Admission::new(Kinds::default(), pipeline);
@@ -29,8 +29,8 @@ pub(super) fn by_default(cluster: Arc<dyn Cluster>) -> anyhow::Result<Live> {
 /// The configuration file.
 pub(super) struct ConfigurationFile {
     file: PathBuf,
-    live: Live,
-    current: Source,
+    in_effect: InEffect,
+    source: Source,
 }
 
 /// A configuration, and what the files that it names held when it was read. The default is what [`by_default`] is made
@@ -43,12 +43,12 @@ pub(super) struct Source {
 }
 
 impl ConfigurationFile {
-    /// The file that decides from now on what `live`, as [`by_default`] made it, is.
-    pub(super) fn new(file: PathBuf, live: Live) -> Self {
+    /// The file that decides from now on what `in_effect`, as [`by_default`] made it, is.
+    pub(super) fn new(file: PathBuf, in_effect: InEffect) -> Self {
         Self {
             file,
-            live,
-            current: Source::default(),
+            in_effect,
+            source: Source::default(),
         }
     }
 
@@ -61,9 +61,9 @@ impl ConfigurationFile {
             cache,
             credentials,
         } = &source.configuration;
-        let current = self.live.load();
+        let current = self.in_effect.load();
         let resolver = current.pipeline().resolver();
-        let resolver = if source.resolves_like(&self.current) {
+        let resolver = if source.resolves_like(&self.source) {
             resolver.clone()
         } else {
             Resolver::with_metrics(registries, cache, resolver.metrics().clone())?
@@ -94,9 +94,9 @@ impl Reload for ConfigurationFile {
     }
 
     fn apply(&mut self, (source, admission): Self::Fresh) -> String {
-        let changes = source.changes(&self.current);
-        self.current = source;
-        self.live.store(Arc::new(admission));
+        let changes = source.changes(&self.source);
+        self.source = source;
+        self.in_effect.store(Arc::new(admission));
         if changes.is_empty() {
             return "nothing that counts".to_owned();
         }
