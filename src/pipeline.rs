@@ -26,7 +26,7 @@ pub struct Pipeline {
     settings: Settings,
     resolver: Resolver,
     keyring: Keyring,
-    cluster: Box<dyn Cluster>,
+    cluster: Arc<dyn Cluster>,
     metrics: Metrics,
 }
 
@@ -36,10 +36,10 @@ impl Pipeline {
         settings: Settings,
         resolver: Resolver,
         keyring: Keyring,
-        cluster: Box<dyn Cluster>,
+        cluster: Arc<dyn Cluster>,
     ) -> Self {
         Self {
-            metrics: Metrics::new(settings.mode),
+            metrics: Metrics::default().in_mode(settings.mode),
             settings,
             resolver,
             keyring,
@@ -47,9 +47,26 @@ impl Pipeline {
         }
     }
 
+    /// What takes this one's place when the configuration has changed: the same cluster, and the metrics go on.
+    #[must_use]
+    pub fn successor(&self, settings: Settings, resolver: Resolver, keyring: Keyring) -> Self {
+        Self {
+            metrics: self.metrics.in_mode(settings.mode),
+            settings,
+            resolver,
+            keyring,
+            cluster: Arc::clone(&self.cluster),
+        }
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whom it asks for digests.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Registers the metric families of the pipeline and of what it asks.
@@ -195,7 +212,7 @@ fn explain(answer: Result<Digest, Arc<Error>>) -> Result<Digest, String> {
 }
 
 /// What was done, counted. The counters are looked up once, not for each review.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Metrics {
     mutations: Family<Labels, Counter>,
     pin: Counter,
@@ -211,8 +228,9 @@ struct Labels {
 }
 
 impl Metrics {
-    fn new(mode: Mode) -> Self {
-        let mutations = Family::<Labels, Counter>::default();
+    /// The same families, with the counters of this mode at hand.
+    fn in_mode(&self, mode: Mode) -> Self {
+        let mutations = self.mutations.clone();
         let mode = if mode == Mode::Audit {
             "audit"
         } else {
@@ -223,7 +241,7 @@ impl Metrics {
             pin: counter("pin"),
             pull_policy: counter("pull_policy"),
             pull_secrets: counter("pull_secrets"),
-            unpinned: Counter::default(),
+            unpinned: self.unpinned.clone(),
             mutations,
         }
     }
@@ -282,7 +300,7 @@ mod tests {
             Settings::default(),
             resolver,
             Keyring::default(),
-            Box::new(cluster),
+            Arc::new(cluster),
         )
     }
 

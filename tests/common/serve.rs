@@ -66,12 +66,17 @@ impl Served {
         let file = folder.path().join("surepull.yaml");
         fs::write(&file, configuration).expect("the configuration is written");
         let authority = Authority::new(folder.path());
+        Self::launch(folder, authority, arguments)
+    }
+
+    /// Starts the binary on what is in a folder: `surepull.yaml`, and the files of the authority.
+    pub fn launch(folder: TempDir, authority: Authority, arguments: &[&str]) -> Self {
         let log = File::create(folder.path().join("log")).expect("a log");
         let mut child = Command::new(binary())
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .arg("--config")
-            .arg(&file)
+            .arg(folder.path().join("surepull.yaml"))
             .arg("--tls-cert")
             .arg(&authority.certificate)
             .arg("--tls-key")
@@ -122,6 +127,18 @@ impl Served {
         self.client.get(&format!("http://{}{path}", self.ops)).await
     }
 
+    /// The value of a metric, named with its labels as `/metrics` writes them; none where there is no such line.
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        let text = self.ops("/metrics").await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse().ok()
+    }
+
+    /// The folder with its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -134,8 +151,17 @@ impl Served {
 
     /// Asks it to stop, as the kubelet does.
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Asks it to look at its files at once.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
         let done = Command::new("kill")
-            .args(["-TERM", &self.pid().to_string()])
+            .args([signal, &self.pid().to_string()])
             .status();
         assert!(done.expect("kill runs").success());
     }
