@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::print_stdout)]
 
 pub mod client;
+pub mod fake_api;
 pub mod mutate;
 pub mod registry;
 pub mod serve;
