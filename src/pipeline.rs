@@ -12,11 +12,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Unreadable};
 use crate::credentials::Keyring;
-use crate::image::Digest;
 use crate::mutation::{
     Account, Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, draft,
 };
@@ -76,30 +75,51 @@ impl Pipeline {
 
     async fn gather(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
         let account = self.account(draft, deadline);
-        if draft.questions().is_empty() {
-            return Facts {
-                digests: Vec::new(),
-                account: account.await,
-            };
+        let (mut facts, account) = if draft.questions().is_empty() {
+            (Facts::default(), account.await)
+        } else {
+            // Boxed: the longer way must not make every review's future large.
+            let digests = Box::pin(self.digests(draft, deadline));
+            tokio::join!(digests, account)
+        };
+        match account {
+            Some(Ok(account)) => facts.account = Some(account),
+            Some(Err(remark)) => facts.remarks.push(remark),
+            None => {}
         }
-        // Boxed: the longer way must not make every review's future large.
-        let digests = Box::pin(self.digests(draft, deadline));
-        let (digests, account) = tokio::join!(digests, account);
-        Facts { digests, account }
+        facts
     }
 
-    async fn account(&self, draft: &Draft<'_>, deadline: Instant) -> Option<Arc<Account>> {
-        let account = self.cluster.account(draft.account()?);
-        timeout_at(deadline, account).await.ok()?.ok()
+    /// The account whose pull secrets the Pod may get, or what to say if it should have got them.
+    async fn account(
+        &self,
+        draft: &Draft<'_>,
+        deadline: Instant,
+    ) -> Option<Result<Arc<Account>, String>> {
+        let question = draft.account()?;
+        let account = purse::in_time(deadline, self.cluster.account(question)).await;
+        match account {
+            Ok(account) => Some(Ok(account)),
+            // Where there is no such account the API server refuses the Pod; without a cluster there is none ever.
+            Err(Unreadable::NotFound | Unreadable::NoCluster) => None,
+            Err(why) => Some(Err(format!(
+                "surepull: the pull secrets of ServiceAccount {:?} are not added: it could not be read: {why}",
+                question.name
+            ))),
+        }
     }
 
-    async fn digests(&self, draft: &Draft<'_>, deadline: Instant) -> Vec<Result<Digest, String>> {
+    async fn digests(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
         let purses = purse::purses(&*self.cluster, draft.pullers(), deadline).await;
         let look_ups = draft.questions().iter().map(|question| {
             let purse = &purses[question.puller];
             LookUp::new(question, purse, &self.keyring)
         });
-        look_up::answer(look_ups, &self.resolver, deadline).await
+        Facts {
+            digests: look_up::answer(look_ups, &self.resolver, deadline).await,
+            remarks: purse::remarks(&purses),
+            account: None,
+        }
     }
 }
 

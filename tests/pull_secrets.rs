@@ -5,6 +5,8 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use surepull::cluster::{Cluster, Given, Live};
 use surepull::config::Cache;
@@ -16,9 +18,10 @@ use surepull::workload::{Kinds, Leaf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use common::fake_api::{FakeApi, Reply, failure, secret};
+use common::fake_api::{ACCOUNTS, FakeApi, Reply, failure, kubeconfig, secret};
 use common::mutate::{Change, review};
 use common::registry::{PASSWORD, TestRegistry, USERNAME};
+use common::serve::Served;
 use common::soon;
 
 const CONFIG_TYPE: &str = "kubernetes.io/dockerconfigjson";
@@ -208,6 +211,15 @@ async fn a_failed_look_up_names_the_pull_secret_that_could_not_be_read() {
         assert!(pinned.is_empty());
         assert!(warnings[0].contains(expected), "{warnings:?}");
     }
+    // The kubelet would pull nothing, whatever the registry says.
+    api.reply(
+        &path("malformed"),
+        secret(CONFIG_TYPE, &[(".dockerconfigjson", "hunter2")]),
+    );
+    let (pinned, warnings) =
+        create(&pipeline, &pod(&spec(&["malformed", "right"], "")), soon()).await;
+    let expected = r#"surepull: pull secret "malformed" of namespace ns could not be read: it makes the kubelet fail every pull: it is not JSON, see line 1, column 1"#;
+    assert_eq!((pinned.len(), &*warnings), (1, &[expected.to_owned()][..]));
     // What can be read is used, and nobody is bothered with the rest.
     let found = create(&pipeline, &pod(&spec(&["absent", "right"], "")), soon()).await;
     assert_eq!((found.0.len(), found.1.len()), (1, 0));
@@ -232,7 +244,7 @@ async fn an_api_server_that_hangs_leaves_time_for_the_look_ups() {
         .await
         .unwrap();
     let pipeline = pipeline(&registry, live);
-    let deadline = || Instant::now() + Duration::from_secs(9);
+    let deadline = || Instant::now() + Duration::from_secs(6);
     let (pinned, _) = create(&pipeline, &pod(&spec(&["slow", "right"], "")), deadline()).await;
     assert_eq!(pinned.len(), 1, "what is known suffices");
     let (pinned, warnings) = create(&pipeline, &pod(&spec(&["slow"], "")), deadline()).await;
@@ -240,4 +252,87 @@ async fn an_api_server_that_hangs_leaves_time_for_the_look_ups() {
     let expected =
         r#"pull secret "slow" of namespace ns could not be read: the API server did not answer"#;
     assert!(warnings[0].contains(expected), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn pull_secrets_that_are_not_added_are_told() {
+    let registry = TestRegistry::start();
+    registry.push_manifest("app", "1").await;
+    let api = FakeApi::start().await;
+    let denied = || failure(403, "forbidden: User cannot list");
+    api.reply(ACCOUNTS, denied());
+    api.reply("/api/v1/namespaces/ns/serviceaccounts/builder", denied());
+    let folder = tempfile::tempdir().unwrap();
+    let live = Live::connect(Some(&api.kubeconfig(folder.path())))
+        .await
+        .unwrap();
+    let pipeline = pipeline(&registry, live);
+    let (pinned, warnings) = create(&pipeline, &pod(&spec(&[], "builder")), soon()).await;
+    let expected = r#"surepull: the pull secrets of ServiceAccount "builder" are not added: it could not be read: surepull is not allowed to get it (RBAC)"#;
+    assert_eq!((pinned.len(), &*warnings), (1, &[expected.to_owned()][..]));
+    // The API server itself refuses a Pod without an account.
+    let (pinned, warnings) = create(&pipeline, &pod(&spec(&[], "nobody")), soon()).await;
+    assert_eq!((pinned.len(), warnings.len()), (1, 0), "{warnings:?}");
+}
+
+/// What the served binary answers to the creation of a Pod: the operations of the patch.
+async fn reviewed(served: &Served, pod: &Value) -> Vec<Value> {
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u", "operation": "CREATE", "namespace": "ns", "object": pod, "oldObject": null,
+        "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
+    }});
+    let (status, body) = served.post("/mutate?timeout=10s", review.to_string()).await;
+    assert_eq!(status, 200);
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    let patch = answer["response"]["patch"].as_str().unwrap_or("W10=");
+    let patch = BASE64_STANDARD.decode(patch).unwrap();
+    serde_json::from_slice(&patch).unwrap()
+}
+
+#[tokio::test]
+async fn the_served_binary_asks_the_cluster_of_its_kubeconfig() {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = registry.push_manifest("app", "1").await;
+    let api = FakeApi::start().await;
+    api.set_account("ns", "default", &["right"]);
+    let right = secret(CONFIG_TYPE, &[(".dockerconfigjson", &config(PASSWORD))]);
+    api.reply("/api/v1/namespaces/ns/secrets/right", right);
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = api.kubeconfig(folder.path());
+    let configuration = format!(
+        "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\nregistries: [{{match: registry.test, endpoints: ['{}']}}]\n",
+        registry.endpoint()
+    );
+    let arguments = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+    let served = Served::start_with(&configuration, &arguments);
+    let patch = reviewed(&served, &pod(&spec(&["own"], ""))).await;
+    let image = format!("registry.test/app:1@{digest}");
+    assert!(
+        patch.iter().any(|edit| edit["value"] == image.as_str()),
+        "{patch:?}"
+    );
+    let added =
+        json!({"op": "add", "path": "/spec/imagePullSecrets/-", "value": {"name": "right"}});
+    assert!(patch.contains(&added), "{patch:?}");
+    let metrics = served.ops("/metrics").await.text();
+    let found = r#"surepull_cluster_requests_total{resource="secrets",result="found"} 1"#;
+    assert!(metrics.contains(found), "{metrics}");
+    assert!(!served.log().contains(PASSWORD), "{}", served.log());
+    api.assert_secrets_are_read_by_name();
+}
+
+#[tokio::test]
+async fn the_served_binary_starts_without_the_api_server() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let folder = tempfile::tempdir().unwrap();
+    let path = kubeconfig(folder.path(), address);
+    let served = Served::start_with("", &["--kubeconfig", path.to_str().unwrap()]);
+    assert_eq!(served.ops("/readyz").await.status, 200);
+    let image = format!("app@sha256:{}", "0".repeat(64));
+    let containers = json!([{"name": "c", "image": image, "imagePullPolicy": "Always"}]);
+    let object = pod(&json!({"containers": containers}));
+    assert!(reviewed(&served, &object).await.is_empty());
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::client::{Answer, Authority, Client};
 
-/// A running `surepull serve --standalone`; dropped, it is gone.
+/// A running `surepull serve`; dropped, it is gone.
 #[derive(Debug)]
 pub struct Served {
     /// Where reviews are taken.
@@ -44,12 +44,12 @@ fn binary() -> PathBuf {
 }
 
 impl Served {
-    /// Starts the binary with a configuration; an empty text means the defaults.
+    /// Starts the binary without a cluster, with a configuration; an empty text means the defaults.
     pub fn start(configuration: &str) -> Self {
         Self::start_with(configuration, &[])
     }
 
-    /// Starts the binary with further arguments.
+    /// Starts the binary with further arguments; `--kubeconfig` among them names a cluster.
     pub fn start_with(configuration: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("surepull.yaml");
@@ -57,7 +57,8 @@ impl Served {
         let authority = Authority::new(folder.path());
         let log = File::create(folder.path().join("log")).expect("a log");
         let mut child = Command::new(binary())
-            .args(["serve", "--standalone"])
+            .arg("serve")
+            .args((!arguments.contains(&"--kubeconfig")).then_some("--standalone"))
             .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .arg("--config")
             .arg(&file)
