@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
-use crate::cluster::{Cluster, Given};
+use crate::cluster::{Cluster, Given, Live};
 use crate::config;
 use crate::reload::{self, Watched};
 use crate::server::{Certificates, Limits, Listeners, Server};
@@ -56,10 +56,18 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", env = "SUREPULL_TLS_KEY")]
     tls_key: Option<PathBuf>,
 
-    /// Runs without a cluster: service accounts and secrets are not read.
+    /// Runs without a cluster: service accounts and pull secrets are not read.
     #[arg(long, env = "SUREPULL_STANDALONE")]
     standalone: bool,
 
+    /// How to reach the cluster; without it by the mounted service account token, or as kubectl does.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SUREPULL_KUBECONFIG",
+        conflicts_with = "standalone"
+    )]
+    kubeconfig: Option<PathBuf>,
     /// How often the files of certificate and configuration are looked at for changes; `0s` leaves it to SIGHUP.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, env = "SUREPULL_RELOAD_INTERVAL")]
     reload_interval: Duration,
@@ -74,11 +82,6 @@ fn duration(text: &str) -> Result<Duration, config::InvalidDuration> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    if !arguments.standalone {
-        bail!(
-            "access to the cluster comes with the next release; until then run with --standalone"
-        );
-    }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -90,7 +93,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("signals cannot be received")?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be received")?;
     let mut registry = telemetry::registry();
-    let cluster = Arc::new(Given::default());
+    let cluster = cluster(arguments, &mut registry).await?;
     let (admission, certificates, files) = begin(arguments, cluster, &mut registry)?;
     let listeners = Listeners::bind(arguments.listen, arguments.ops_listen)?;
     announce(&listeners)?;
@@ -114,6 +117,19 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<Exit> {
         () = files.watch(arguments.reload_interval, hangup) => {}
     }
     Ok(Exit::Done)
+}
+
+/// The cluster that the arguments name, with its metrics registered.
+async fn cluster(
+    arguments: &Arguments,
+    registry: &mut Registry,
+) -> anyhow::Result<Arc<dyn Cluster>> {
+    if arguments.standalone {
+        return Ok(Arc::new(Given::default()));
+    }
+    let cluster = Live::connect(arguments.kubeconfig.as_deref()).await?;
+    cluster.metrics().register(registry);
+    Ok(Arc::new(cluster))
 }
 
 /// What answers, what it shows, and the files that both are made of; its metrics are registered.

@@ -4,6 +4,7 @@
 pub mod assets;
 pub mod client;
 pub mod cluster;
+pub mod fake_api;
 pub mod mount;
 pub mod mutate;
 pub mod registry;

@@ -44,7 +44,7 @@ fn binary() -> PathBuf {
 }
 
 impl Served {
-    /// Starts the binary with a configuration; an empty text means the defaults.
+    /// Starts the binary without a cluster, with a configuration; an empty text means the defaults.
     pub fn start(configuration: &str) -> Self {
         Self::start_with(configuration, &[])
     }
