@@ -41,7 +41,7 @@ impl Pipeline {
         cluster: Arc<dyn Cluster>,
     ) -> Self {
         Self {
-            metrics: Metrics::new(settings.mode),
+            metrics: Metrics::default().in_mode(settings.mode),
             settings,
             resolver,
             keyring,
@@ -49,9 +49,26 @@ impl Pipeline {
         }
     }
 
+    /// What takes this one's place when the configuration has changed: the same cluster, and the metrics go on.
+    #[must_use]
+    pub fn successor(&self, settings: Settings, resolver: Resolver, keyring: Keyring) -> Self {
+        Self {
+            metrics: self.metrics.in_mode(settings.mode),
+            settings,
+            resolver,
+            keyring,
+            cluster: Arc::clone(&self.cluster),
+        }
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whom it asks for digests.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Registers the metric families of the pipeline and of what it asks.
@@ -124,7 +141,7 @@ impl Pipeline {
 }
 
 /// What was done, counted. The counters are looked up once, not for each review.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Metrics {
     mutations: Family<Labels, Counter>,
     pin: Counter,
@@ -140,8 +157,9 @@ struct Labels {
 }
 
 impl Metrics {
-    fn new(mode: Mode) -> Self {
-        let mutations = Family::<Labels, Counter>::default();
+    /// The same families, with the counters of this mode at hand.
+    fn in_mode(&self, mode: Mode) -> Self {
+        let mutations = self.mutations.clone();
         let mode = if mode == Mode::Audit {
             "audit"
         } else {
@@ -152,7 +170,7 @@ impl Metrics {
             pin: counter("pin"),
             pull_policy: counter("pull_policy"),
             pull_secrets: counter("pull_secrets"),
-            unpinned: Counter::default(),
+            unpinned: self.unpinned.clone(),
             mutations,
         }
     }

@@ -304,8 +304,8 @@ async fn the_served_binary_asks_the_cluster_of_its_kubeconfig() {
         "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\nregistries: [{{match: registry.test, endpoints: ['{}']}}]\n",
         registry.endpoint()
     );
-    let arguments = ["--kubeconfig", kubeconfig.to_str().unwrap()];
-    let served = Served::start_with(&configuration, &arguments);
+
+    let served = Served::start_in(&kubeconfig, &configuration);
     let patch = reviewed(&served, &pod(&spec(&["own"], ""))).await;
     let image = format!("registry.test/app:1@{digest}");
     assert!(
@@ -329,7 +329,7 @@ async fn the_served_binary_starts_without_the_api_server() {
     drop(nobody);
     let folder = tempfile::tempdir().unwrap();
     let path = kubeconfig(folder.path(), address);
-    let served = Served::start_with("", &["--kubeconfig", path.to_str().unwrap()]);
+    let served = Served::start_in(&path, "");
     assert_eq!(served.ops("/readyz").await.status, 200);
     let image = format!("app@sha256:{}", "0".repeat(64));
     let containers = json!([{"name": "c", "image": image, "imagePullPolicy": "Always"}]);
