@@ -47,12 +47,5 @@ bench: ## measure the served binary beside a bare echo, and count the handler's 
 	cargo bench --locked --bench webhook
 
 .PHONY: assets
-assets: ## build what tests and demo need beside the crate: a real registry (needs Go)
-	@stamp="$(SUREPULL_ASSETS)/bin/registry.version"; \
-	if [ -x "$(SUREPULL_ASSETS)/bin/registry" ] && [ "$$(cat "$$stamp" 2>/dev/null)" = "$(REGISTRY_VERSION)" ]; then exit 0; fi; \
-	set -e; \
-	command -v go >/dev/null || { echo "make assets needs Go, see https://go.dev/doc/install" >&2; exit 1; }; \
-	mkdir -p "$(SUREPULL_ASSETS)/bin"; \
-	echo "building the distribution registry $(REGISTRY_VERSION)"; \
-	GOBIN="$(SUREPULL_ASSETS)/bin" CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' $(REGISTRY_MODULE)@$(REGISTRY_VERSION); \
-	echo "$(REGISTRY_VERSION)" > "$$stamp"
+assets: ## build what tests and demos need beside the crate: a real registry, a real Kubernetes (needs Go)
+	@SUREPULL_ASSETS="$(SUREPULL_ASSETS)" REGISTRY="$(REGISTRY_MODULE)@$(REGISTRY_VERSION)" tests/kube/build.sh

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,12 +72,7 @@ impl TestRegistry {
     }
 
     fn with_files(auth_config: &str, auth: RegistryAuth, files: &[(&str, &str)]) -> Self {
-        let binary = assets().join("bin/registry");
-        assert!(
-            binary.is_file(),
-            "{} is not there: run `make assets`",
-            binary.display()
-        );
+        let binary = super::assets::program("registry");
         // oci-client's HTTP client wants a default; the first one stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -292,14 +287,6 @@ impl Drop for TestRegistry {
 
 fn user() -> RegistryAuth {
     RegistryAuth::Basic(USERNAME.to_owned(), PASSWORD.to_owned())
-}
-
-/// Where `make assets` puts things.
-fn assets() -> PathBuf {
-    let home = || {
-        PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/surepull-assets")
-    };
-    std::env::var_os("SUREPULL_ASSETS").map_or_else(home, PathBuf::from)
 }
 
 fn spawn(binary: &Path, folder: &Path, auth_config: &str, address: SocketAddr) -> Child {

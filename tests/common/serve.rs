@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::client::{Answer, Authority, Client};
 
-/// A running `surepull serve --standalone`; dropped, it is gone.
+/// A running `surepull serve`; dropped, it is gone.
 #[derive(Debug)]
 pub struct Served {
     /// Where reviews are taken.
@@ -44,23 +44,39 @@ fn binary() -> PathBuf {
 }
 
 impl Served {
-    /// Starts the binary with a configuration; an empty text means the defaults.
+    /// Starts the binary without a cluster, with a configuration; an empty text means the defaults.
     pub fn start(configuration: &str) -> Self {
         Self::start_with(configuration, &[])
     }
 
-    /// Starts the binary with further arguments.
+    /// Starts the binary with further arguments, without a cluster.
     pub fn start_with(configuration: &str, arguments: &[&str]) -> Self {
+        Self::start_bare(configuration, &[&["--standalone"], arguments].concat())
+    }
+
+    /// Starts the binary with access to a cluster.
+    pub fn start_in(kubeconfig: &Path, configuration: &str) -> Self {
+        let kubeconfig = kubeconfig.to_str().expect("a path");
+        Self::start_bare(configuration, &["--kubeconfig", kubeconfig])
+    }
+
+    /// Starts the binary with exactly these further arguments.
+    pub fn start_bare(configuration: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("surepull.yaml");
         fs::write(&file, configuration).expect("the configuration is written");
         let authority = Authority::new(folder.path());
+        Self::launch(folder, authority, arguments)
+    }
+
+    /// Starts the binary on what is in a folder: `surepull.yaml`, and the files of the authority.
+    pub fn launch(folder: TempDir, authority: Authority, arguments: &[&str]) -> Self {
         let log = File::create(folder.path().join("log")).expect("a log");
         let mut child = Command::new(binary())
-            .args(["serve", "--standalone"])
+            .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .arg("--config")
-            .arg(&file)
+            .arg(folder.path().join("surepull.yaml"))
             .arg("--tls-cert")
             .arg(&authority.certificate)
             .arg("--tls-key")
@@ -111,6 +127,18 @@ impl Served {
         self.client.get(&format!("http://{}{path}", self.ops)).await
     }
 
+    /// The value of a metric, named with its labels as `/metrics` writes them; none where there is no such line.
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        let text = self.ops("/metrics").await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse().ok()
+    }
+
+    /// The folder with its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -123,8 +151,17 @@ impl Served {
 
     /// Asks it to stop, as the kubelet does.
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Asks it to look at its files at once.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
         let done = Command::new("kill")
-            .args(["-TERM", &self.pid().to_string()])
+            .args([signal, &self.pid().to_string()])
             .status();
         assert!(done.expect("kill runs").success());
     }
