@@ -5,85 +5,13 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use common::mutate::{Change, mutate_with};
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
+use common::presets::{Sample, names, preset, projects};
 use serde_json::{Value, json};
 use surepull::image::Digest;
 use surepull::mutation::{PINNED, Question, Settings};
-use surepull::workload::{Kinds, Leaf, Preset};
-
-/// The file of one preset.
-struct Project {
-    name: String,
-    preset: Preset,
-    definitions: Vec<Value>,
-    samples: Vec<Sample>,
-}
-
-struct Sample {
-    object: Value,
-    edits: Vec<String>,
-}
-
-impl Sample {
-    fn kind(&self) -> (&str, &str) {
-        let text = |key: &str| self.object[key].as_str().expect(key);
-        let (group, _) = text("apiVersion").split_once('/').expect("a group");
-        (group, text("kind"))
-    }
-
-    fn title(&self) -> String {
-        format!("{} {}", self.kind().1, self.object["metadata"]["name"])
-    }
-}
-
-/// The names of the presets, as the schema of the configuration has them, with their descriptions.
-fn presets() -> BTreeMap<String, String> {
-    let schema: Value = serde_json::from_str(&surepull::config::schema()).expect("JSON");
-    let texts = |preset: &Value| {
-        let text = |key: &str| preset[key].as_str().expect(key).replace('`', "");
-        (text("const"), text("description"))
-    };
-    let presets = schema["$defs"]["Preset"]["oneOf"].as_array();
-    presets.expect("presets").iter().map(texts).collect()
-}
-
-fn preset(name: &str) -> Preset {
-    let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
-        name.into_deserializer();
-    Preset::deserialize(name).expect("a preset")
-}
-
-fn project(name: String) -> Project {
-    let path = format!("{}/tests/presets/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let yaml = |text| -> Value {
-        serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}"))
-    };
-    let mut documents = text.split("\n---\n");
-    let definitions = yaml(documents.next().expect("definitions"));
-    let sample = |text| Sample {
-        object: yaml(text),
-        edits: text
-            .lines()
-            .filter_map(|line| line.strip_prefix("#   "))
-            .map(String::from)
-            .collect(),
-    };
-    Project {
-        preset: preset(&name),
-        definitions: definitions["items"].as_array().expect("a list").clone(),
-        samples: documents.map(sample).collect(),
-        name,
-    }
-}
-
-fn projects() -> impl Iterator<Item = Project> {
-    presets().into_keys().map(project)
-}
+use surepull::workload::{Kinds, Leaf};
 
 /// The kinds, as a configuration that names the preset has them.
 fn kinds(name: &str) -> Kinds {
@@ -263,11 +191,13 @@ fn every_kind_has_a_sample_that_is_changed() {
 #[test]
 fn presets_are_documented() {
     let page = include_str!("../docs/configuration.md");
-    let rows: BTreeMap<_, _> = page
+    let (_, section) = page.split_once("\n## Presets\n").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("its end");
+    let rows: BTreeMap<_, _> = section
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
         .collect();
-    let presets = presets();
+    let presets = names();
     assert!(
         rows.keys().copied().eq(presets.keys().map(|name| &**name)),
         "{rows:?}"
@@ -289,7 +219,7 @@ fn presets_are_documented() {
 #[test]
 fn presets_do_not_overlap() {
     let mut all = Kinds::default();
-    for name in presets().keys() {
+    for name in names().keys() {
         for resource in preset(name).resources() {
             assert!(
                 all.find(resource.group, resource.kind).is_none(),
