@@ -10,6 +10,7 @@ mod failures;
 mod lifecycle;
 mod matrix;
 mod plugins;
+mod presets;
 mod webhooks;
 mod world;
 
@@ -48,6 +49,7 @@ fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
         webhooks::tests(),
         failures::tests(),
         plugins::tests(),
+        presets::tests(),
         credentials::tests(),
     ]
     .into_iter()
