@@ -10,6 +10,7 @@
 pub mod assets;
 pub mod client;
 pub mod cluster;
+pub mod example;
 pub mod fake_api;
 pub mod mount;
 pub mod mutate;

@@ -29,6 +29,15 @@ pub const PASSWORD: &str = "correct horse";
 /// `alice` and `correct horse`, bcrypt.
 const HTPASSWD: &str = "alice:$2a$05$1K2DDx70JVRTcS481W268edEZB6TZkgoSWaDw.ue9yP.MSDdCGxEG\n";
 
+/// How a registry is configured to want a user of the file `htpasswd`.
+const BASIC_AUTH: &str = "auth:\n  htpasswd:\n    realm: tests\n    path: FOLDER/htpasswd\n";
+
+/// The password of every user in `examples`, and its bcrypt.
+const EXAMPLE_PASSWORD: (&str, &str) = (
+    "change-me",
+    "$2a$05$1K2DDx70JVRTcS481W268eMEtSDDJXDWJEqrzloPDytxrx1DE8Qm6",
+);
+
 /// How long a registry may take to answer for the first time; far more than it needs.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
@@ -49,8 +58,15 @@ impl TestRegistry {
 
     /// A registry that wants [`USERNAME`] and [`PASSWORD`] by Basic authentication.
     pub fn with_basic_auth() -> Self {
-        let config = "auth:\n  htpasswd:\n    realm: tests\n    path: FOLDER/htpasswd\n";
-        Self::with_config(config, user())
+        Self::with_config(BASIC_AUTH, user())
+    }
+
+    /// A registry that wants this user by Basic authentication, with the password of the examples.
+    pub fn with_user(username: &str) -> Self {
+        let (password, hash) = EXAMPLE_PASSWORD;
+        let auth = RegistryAuth::Basic(username.to_owned(), password.to_owned());
+        let htpasswd = format!("{username}:{hash}\n");
+        Self::with_files(BASIC_AUTH, auth, &[("htpasswd", &htpasswd)])
     }
 
     /// A registry that wants a token of a token service that knows [`USERNAME`] and [`PASSWORD`]. The service runs on
@@ -67,6 +83,13 @@ impl TestRegistry {
         registry
     }
 
+    /// Lets one more user in, as in [`Self::with_user`].
+    pub fn admit(&self, username: &str) {
+        let path = self.folder.path().join("htpasswd");
+        let known = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{known}{username}:{}\n", EXAMPLE_PASSWORD.1)).unwrap();
+    }
+
     fn with_config(auth_config: &str, auth: RegistryAuth) -> Self {
         Self::with_files(auth_config, auth, &[])
     }
@@ -76,7 +99,7 @@ impl TestRegistry {
         // oci-client's HTTP client wants a default; the first one stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files.iter().chain(&[("htpasswd", HTPASSWD)]) {
+        for (name, text) in [("htpasswd", HTPASSWD)].iter().chain(files) {
             fs::write(folder.path().join(name), text).unwrap();
         }
         // The port is free when it is taken from the system, and may be gone when the registry wants it.
