@@ -13,12 +13,17 @@ CARGO_DENY_VERSION := 0.20.2
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: assets ## run the main job on real reviews, with a registry on loopback; no cluster, no internet
 	cargo build --locked --bin surepull --example demo
 	cargo run --locked --quiet --example demo
+
+.PHONY: demo-cluster
+demo-cluster: assets ## run the examples on a real API server, and leave you a cluster to try; no internet
+	cargo build --locked --bin surepull --example demo_cluster
+	cargo run --locked --quiet --example demo_cluster
 
 .PHONY: test
 test: assets ## run all tests

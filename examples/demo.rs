@@ -8,15 +8,14 @@
 mod common;
 
 use std::fs;
-use std::io::IsTerminal;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::registry::TestRegistry;
 use common::serve::Served;
+use common::show::{Style, diff};
 use serde_json::Value;
-use similar::{ChangeTag, TextDiff};
 
 const IMAGES: [(&str, &str); 6] = [
     ("app", "1.0"),
@@ -118,72 +117,14 @@ async fn show(surepull: &Served, title: &str, review: &Value) -> Value {
         let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a JSON patch");
         json_patch::patch(&mut after, &patch).expect("it applies");
     }
-    println!(
-        "\n{}",
-        paint(
-            "1",
-            &format!(
-                "{title} ({} {})",
-                before["kind"].as_str().unwrap_or_default(),
-                before["metadata"]["name"].as_str().unwrap_or_default()
-            )
-        )
-    );
-    diff(&manifest(before), &manifest(&after));
-    for warning in answer["response"]["warnings"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
-        println!(
-            "{}",
-            paint(
-                "33",
-                &format!("Warning: {}", warning.as_str().unwrap_or_default())
-            )
-        );
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (kind, name) = (text(&before["kind"]), text(&before["metadata"]["name"]));
+    println!();
+    Style::Title.say(&format!("{title} ({kind} {name})"));
+    diff(before, &after);
+    let warnings = answer["response"]["warnings"].as_array();
+    for warning in warnings.into_iter().flatten() {
+        Style::Warning.say(&format!("Warning: {}", text(warning)));
     }
     after
-}
-
-/// The object as people write it: without what the API server adds.
-fn manifest(object: &Value) -> String {
-    let mut object = object.clone();
-    if let Some(members) = object.as_object_mut() {
-        members.remove("status");
-    }
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
-    }
-    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    serde_saphyr::to_string_with_options(&object, options).expect("YAML")
-}
-
-fn diff(before: &str, after: &str) {
-    let diff = TextDiff::from_lines(before, after);
-    for group in diff.grouped_ops(1) {
-        for change in group
-            .iter()
-            .flat_map(|operation| diff.iter_changes(operation))
-        {
-            let (sign, colour) = match change.tag() {
-                ChangeTag::Delete => ("-", "31"),
-                ChangeTag::Insert => ("+", "32"),
-                ChangeTag::Equal => (" ", "2"),
-            };
-            println!(
-                "{}",
-                paint(colour, &format!("{sign} {}", change.value().trim_end()))
-            );
-        }
-    }
-}
-
-/// In colour, where a terminal shows it.
-fn paint(colour: &str, text: &str) -> String {
-    if std::io::stdout().is_terminal() {
-        format!("\u{1b}[{colour}m{text}\u{1b}[0m")
-    } else {
-        text.to_owned()
-    }
 }

@@ -6,6 +6,7 @@
 mod common;
 mod controllers;
 mod credentials;
+mod examples;
 mod failures;
 mod lifecycle;
 mod matrix;
@@ -51,6 +52,7 @@ fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
         plugins::tests(),
         presets::tests(),
         credentials::tests(),
+        examples::tests(),
     ]
     .into_iter()
     .flatten()

@@ -17,6 +17,7 @@ pub mod mutate;
 pub mod presets;
 pub mod registry;
 pub mod serve;
+pub mod show;
 pub mod token_service;
 pub mod vectors;
 
