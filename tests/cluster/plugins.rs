@@ -1,11 +1,15 @@
 //! A cluster whose in-tree plugins are set the other way: `AlwaysPullImages` on, `ServiceAccount` off. All other tests
-//! run with the first one off and the second one on, as Kubernetes does.
+//! run with the first one off and the second one on, as Kubernetes does. surepull runs as in a Pod here, with the token
+//! of its own account.
+
+use std::fs;
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::lifecycle::pod;
 use crate::Test;
-use crate::common::cluster::{Cluster, Registration};
+use crate::common::cluster::{Cluster, Registration, access};
 use crate::common::serve::Served;
 use crate::world::World;
 
@@ -21,8 +25,14 @@ fn other_way(world: &World) {
         "--enable-admission-plugins=AlwaysPullImages",
         "--disable-admission-plugins=ServiceAccount",
     ]);
-    let surepull = Served::start_in(
-        &cluster.kubeconfig(),
+    let api_server = cluster
+        .url()
+        .trim_start_matches("https://")
+        .parse()
+        .expect("an address");
+    let surepull = Served::start_in_pod(
+        &account(&cluster),
+        api_server,
         &format!(
             "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\nalways: pods\n\
              registries: [{{match: registry.test, endpoints: ['{}']}}]\n",
@@ -67,4 +77,21 @@ fn other_way(world: &World) {
     let before = space.get("pod", "p")["spec"].clone();
     space.apply(&object).success();
     assert_eq!(space.get("pod", "p")["spec"], before);
+}
+
+/// The files that the kubelet would mount for surepull's own account.
+fn account(cluster: &Cluster) -> PathBuf {
+    let space = cluster.namespace("surepull", &[]);
+    space
+        .run(&["create", "serviceaccount", "surepull"])
+        .success();
+    let subject = json!({"kind": "ServiceAccount", "name": "surepull", "namespace": "surepull"});
+    space.apply(&access(&subject)).success();
+    let token = space.run(&["create", "token", "surepull"]).success();
+    let folder = cluster.folder().join("account");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("token"), token.trim()).expect("a token");
+    fs::write(folder.join("namespace"), "surepull").expect("a namespace");
+    fs::copy(cluster.pki().path("ca.crt"), folder.join("ca.crt")).expect("a certificate");
+    folder
 }

@@ -1,11 +1,12 @@
 //! What all tests of this program share: a control plane, a registry, and surepull in several configurations.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::common::cluster::{Cluster, Kubectl, Registration, Rule};
+use crate::common::cluster::{Cluster, Kubectl, Registration, Rule, access};
 use crate::common::registry::TestRegistry;
 use crate::common::serve::Served;
 
@@ -32,6 +33,7 @@ const IMAGES: [(&str, &str); 8] = [
 pub struct World {
     // Dropped in this order: who asks before who is asked.
     surepulls: Mutex<Vec<Served>>,
+    kubeconfig: PathBuf,
     pub cluster: Cluster,
     pub registry: TestRegistry,
     pub runtime: Runtime,
@@ -49,6 +51,9 @@ impl World {
             .with_controllers()
             .with_scheduler()
             .with_fake_node();
+        let subject =
+            json!({"kind": "User", "name": "surepull", "apiGroup": "rbac.authorization.k8s.io"});
+        cluster.kubectl().apply(&access(&subject)).success();
         for kind in ["Rollout", "Sidecar"] {
             let crd = custom_resource(kind);
             cluster.kubectl().apply(&crd).success();
@@ -62,6 +67,7 @@ impl World {
         }
         let world = Self {
             surepulls: Mutex::default(),
+            kubeconfig: cluster.user("surepull", "surepull", None),
             cluster,
             registry,
             runtime,
@@ -86,7 +92,7 @@ impl World {
             format!("registries: [{{match: registry.test, endpoints: ['{endpoint}']}}]\n")
         };
         let surepull = Served::start_in(
-            &self.cluster.kubeconfig(),
+            &self.kubeconfig,
             &format!(
                 "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n{registries}{settings}\
                  customResources:\n\

@@ -60,19 +60,49 @@ impl Served {
         Self::start_bare(configuration, &["--kubeconfig", kubeconfig])
     }
 
+    /// Starts the binary as in a Pod of a cluster: with the files of a service account where the kubelet mounts them, in
+    /// a mount namespace of its own.
+    pub fn start_in_pod(account: &Path, api_server: SocketAddr, configuration: &str) -> Self {
+        let script = "mount -t tmpfs none /run && mkdir -p \"$1\" && cp \"$0\"/* \"$1\" && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c", script])
+            .arg(account)
+            .arg("/run/secrets/kubernetes.io/serviceaccount")
+            .arg(binary())
+            .env("KUBERNETES_SERVICE_HOST", api_server.ip().to_string())
+            .env("KUBERNETES_SERVICE_PORT", api_server.port().to_string());
+        let (folder, authority) = Self::files(configuration);
+        Self::launch_by(command, folder, authority, &[])
+    }
+
     /// Starts the binary with exactly these further arguments.
     pub fn start_bare(configuration: &str, arguments: &[&str]) -> Self {
+        let (folder, authority) = Self::files(configuration);
+        Self::launch(folder, authority, arguments)
+    }
+
+    fn files(configuration: &str) -> (TempDir, Authority) {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("surepull.yaml");
         fs::write(&file, configuration).expect("the configuration is written");
         let authority = Authority::new(folder.path());
-        Self::launch(folder, authority, arguments)
+        (folder, authority)
     }
 
     /// Starts the binary on what is in a folder: `surepull.yaml`, and the files of the authority.
     pub fn launch(folder: TempDir, authority: Authority, arguments: &[&str]) -> Self {
+        Self::launch_by(Command::new(binary()), folder, authority, arguments)
+    }
+
+    fn launch_by(
+        mut command: Command,
+        folder: TempDir,
+        authority: Authority,
+        arguments: &[&str],
+    ) -> Self {
         let log = File::create(folder.path().join("log")).expect("a log");
-        let mut child = Command::new(binary())
+        let mut child = command
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .arg("--config")
