@@ -25,12 +25,14 @@ fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-fn look_up(question: &Question<'_>) -> Result<Digest, String> {
-    Ok(digest(question.image.text()))
+fn look_up(question: &Question<'_>) -> Digest {
+    digest(question.image.text())
 }
 
 fn mutate(kinds: &Kinds, change: &Change<'_>) -> (Value, Vec<Value>) {
-    mutate_with(kinds, change, &Settings::default(), None, look_up)
+    mutate_with(kinds, change, &Settings::default(), None, |question| {
+        Ok(look_up(question))
+    })
 }
 
 /// The edits of a patch as the samples state them, but for the record.
@@ -53,7 +55,7 @@ fn edits(patch: &[Value]) -> Vec<String> {
 
 #[test]
 fn samples_get_the_edits_that_they_list() {
-    let mut differences = String::new();
+    let mut differences = Vec::new();
     for project in projects() {
         let kinds = kinds(&project.name);
         for sample in &project.samples {
@@ -61,7 +63,8 @@ fn samples_get_the_edits_that_they_list() {
             let edits = edits(&patch);
             if edits != sample.edits {
                 let (file, title) = (&project.name, sample.title());
-                differences += &format!("{file}.yaml, {title}:\n#   {}\n", edits.join("\n#   "));
+                let made = edits.join("\n#   ");
+                differences.push(format!("{file}.yaml, {title}:\n#   {made}"));
             }
             assert_recorded(&once, &edits);
             let (_, again) = mutate(&kinds, &Change::create(&once));
@@ -70,7 +73,11 @@ fn samples_get_the_edits_that_they_list() {
             assert_eq!(stored, once, "{}, sent again as it was", sample.title());
         }
     }
-    assert!(differences.is_empty(), "surepull makes:\n{differences}");
+    assert!(
+        differences.is_empty(),
+        "surepull makes:\n{}",
+        differences.join("\n")
+    );
 }
 
 /// Each new image has an entry of its own in the record.
@@ -133,7 +140,9 @@ fn always_reaches_every_container() {
     let mut task = task(&[("a", "a:1"), ("b", "$(params.image)")]);
     task["spec"]["stepTemplate"] = json!({"imagePullPolicy": "Never"});
     let change = Change::create(&task);
-    let (task, _) = mutate_with(&kinds("tekton"), &change, &settings, None, look_up);
+    let (task, _) = mutate_with(&kinds("tekton"), &change, &settings, None, |question| {
+        Ok(look_up(question))
+    });
     for at in ["/steps/0", "/steps/1", "/stepTemplate"] {
         let container = task["spec"].pointer(at).expect("a container");
         assert_eq!(container["imagePullPolicy"], "Always", "{at}");
