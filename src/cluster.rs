@@ -1,40 +1,78 @@
-//! What the cluster knows: `ServiceAccount`s, and later Secrets and Namespaces.
+//! What the cluster knows of image pulls: the pull secrets of `ServiceAccount`s, and what is in them.
+//!
+//! [`Live`] asks an API server; [`Given`] knows what it was given. The parts of the former:
+//!
+//! - `access`: where the API server is, and who asks
+//! - `accounts`: the watch of all `ServiceAccount`s, and what is kept of them
+//! - `reader`: one GET by name, its limits and its errors
+//! - `memory`: answers kept for seconds, each asked for once at a time
+//! - `secret`: from a Secret to a keyring
 
-use std::collections::HashMap;
+mod access;
+mod accounts;
+mod given;
+mod live;
+mod memory;
+mod metrics;
+mod reader;
+mod secret;
+
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::credentials::{Keyring, Malformed};
 use crate::mutation::{Account, AccountQuestion};
+
+pub use access::AccessError;
+pub use given::Given;
+pub use live::Live;
+pub use metrics::Metrics;
 
 /// Where facts about the cluster come from.
 pub trait Cluster: Send + Sync {
-    /// The account, if there is such a one.
-    fn account<'a>(&'a self, question: AccountQuestion<'a>) -> BoxFuture<'a, Option<Account>>;
+    /// The account.
+    fn account<'a>(&'a self, question: AccountQuestion<'a>) -> BoxFuture<'a, Answer<Account>>;
+
+    /// The credentials in the pull secret of this namespace and name.
+    fn pull_secret<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Answer<Keyring>>;
 }
 
-/// A cluster that is given, not asked: what it does not hold is not there. Empty, it is what `--standalone` serves.
-#[derive(Debug, Default)]
-pub struct Given {
-    accounts: HashMap<(String, String), Account>,
-}
+/// Something of the cluster, or why it is not known.
+pub type Answer<T> = Result<Arc<T>, Unreadable>;
 
-impl Given {
-    /// Adds the account of this namespace and name.
-    pub fn add_account(&mut self, namespace: &str, name: &str, account: Account) {
-        self.accounts
-            .insert((namespace.to_owned(), name.to_owned()), account);
-    }
-}
-
-impl Cluster for Given {
-    fn account<'a>(&'a self, question: AccountQuestion<'a>) -> BoxFuture<'a, Option<Account>> {
-        let account = if self.accounts.is_empty() {
-            None
-        } else {
-            self.accounts
-                .get(&(question.namespace.to_owned(), question.name.to_owned()))
-                .cloned()
-        };
-        Box::pin(std::future::ready(account))
-    }
+/// Why something of the cluster is not known. Never holds a value of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// There is no cluster to be asked.
+    #[error("surepull runs without access to the cluster")]
+    NoCluster,
+    /// There is no such object.
+    #[error("not found")]
+    NotFound,
+    /// The API server refuses to show it.
+    #[error("surepull is not allowed to get it (RBAC)")]
+    Forbidden,
+    /// There is no answer, or none in time.
+    #[error("the API server did not answer")]
+    NoAnswer,
+    /// An answer of another kind.
+    #[error("the API server answered with status {0}")]
+    Status(u16),
+    /// An answer that is no such object.
+    #[error("the API server's answer makes no sense")]
+    Nonsense,
+    /// A Secret that the kubelet passes over because of its type.
+    #[error("it is not of type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg")]
+    WrongType,
+    /// A Secret that the kubelet passes over because the member that belongs to its type is absent or empty.
+    #[error("its {0} is empty")]
+    Empty(&'static str),
+    /// A Secret that makes the kubelet fail every pull of the Pod; here it is passed over.
+    #[error("it makes the kubelet fail every pull: {0}")]
+    Malformed(#[from] Malformed),
 }

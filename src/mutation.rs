@@ -22,7 +22,7 @@ pub use draft::{Draft, Question, draft};
 pub use edit::{Change, Edit, Field};
 pub use json_patch::json_patch;
 pub(crate) use notes::{annotation_value, clean, warnings};
-pub use pull_secrets::{Account, AccountQuestion};
+pub use pull_secrets::{Account, AccountQuestion, Puller};
 pub use record::{PINNED, Record};
 pub use review::{Review, Skipped};
 pub use settings::{Always, Mode, Pin, PullSecrets, Settings, Skip, Targets};

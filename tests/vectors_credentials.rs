@@ -7,7 +7,9 @@ use std::sync::Arc;
 use common::vectors::{agree, same};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use surepull::credentials::{Document, Form, HubFallback, Keyring, candidates, urls_match};
+use surepull::credentials::{
+    Credential, Document, Form, HubFallback, Keyring, candidates, urls_match,
+};
 use surepull::image::Reference;
 
 #[derive(Deserialize)]
@@ -71,32 +73,52 @@ struct Login {
     source: String,
 }
 
-/// The keyring of the pull secrets and that of the node.
-fn keyrings(configs: &[Config]) -> Result<[Keyring; 2], String> {
-    let mut secrets = Keyring::new(HubFallback::Kubelet);
-    let mut node = Keyring::new(HubFallback::Kubelet);
+fn login(found: &Credential) -> Login {
+    Login {
+        username: shown(&found.username),
+        password: shown(found.password.expose_secret()),
+        source: found.source.to_string(),
+    }
+}
+
+/// What the credentials of an image are looked up in.
+struct Keyrings {
+    /// One of each pull secret.
+    secrets: Vec<Keyring>,
+    /// One of all of them.
+    together: Keyring,
+    node: Keyring,
+}
+
+fn keyrings(configs: &[Config]) -> Result<Keyrings, String> {
+    let new = || Keyring::new(HubFallback::Kubelet);
+    let (mut secrets, mut together, mut node) = (Vec::new(), new(), new());
     for (number, config) in configs.iter().enumerate() {
         let data = config.data.as_bytes();
-        let (keyring, document, source) = if config.r#type == "node" {
-            let document = Document::decode(Form::ConfigJson, data).map(Some);
+        if config.r#type == "node" {
             // The kubelet passes over a file that it cannot read.
-            (
-                &mut node,
-                Ok(document.unwrap_or_default()),
-                "node".to_owned(),
-            )
-        } else {
-            let document = Document::from_secret(&config.r#type, |key| {
-                let (_, own) = Form::of_secret(&config.r#type)?;
-                (key == own).then_some(data)
-            });
-            (&mut secrets, document, format!("secret:s{number}"))
-        };
+            if let Ok(document) = Document::decode(Form::ConfigJson, data) {
+                node.add(document, &Arc::from("node"));
+            }
+            continue;
+        }
+        let document = Document::from_secret(&config.r#type, |key| {
+            let (_, own) = Form::of_secret(&config.r#type)?;
+            (key == own).then_some(data)
+        });
         if let Some(document) = document.map_err(|error| error.to_string())? {
-            keyring.add(document, &Arc::from(source));
+            let source = Arc::from(format!("secret:s{number}"));
+            let mut secret = new();
+            secret.add(document.clone(), &source);
+            secrets.push(secret);
+            together.add(document, &source);
         }
     }
-    Ok([secrets, node])
+    Ok(Keyrings {
+        secrets,
+        together,
+        node,
+    })
 }
 
 /// As Go's JSON shows bytes: those that are not UTF-8 are U+FFFD, each.
@@ -129,7 +151,7 @@ fn keyring() {
             (Err(ours), Found::Found { .. }) => Err(format!("an error of stage {ours}")),
             (Ok(_), Found::Error { .. }) => Err("no error".into()),
             (
-                Ok((repository, [secrets, node])),
+                Ok((repository, keyrings)),
                 Found::Found {
                     lookup,
                     creds,
@@ -139,17 +161,19 @@ fn keyring() {
             ) => {
                 same(&repository, lookup)?;
                 same(
-                    &secrets.keys().collect::<Vec<_>>(),
+                    &keyrings.together.keys().collect::<Vec<_>>(),
                     &index.iter().map(Into::into).collect(),
                 )?;
-                let ours: Vec<Login> = candidates([&secrets, &node], &repository)
-                    .iter()
-                    .map(|found| Login {
-                        username: shown(&found.username),
-                        password: shown(found.password.expose_secret()),
-                        source: found.source.to_string(),
-                    })
-                    .collect();
+                let logins = |found: Vec<&Credential>| -> Vec<Login> {
+                    found.into_iter().map(login).collect()
+                };
+                let ours = logins(candidates(&keyrings.secrets, &keyrings.node, &repository));
+                let together = [&keyrings.together];
+                same(
+                    &ours,
+                    &logins(candidates(together, &keyrings.node, &repository)),
+                )?;
+
                 if creds.iter().chain(any_of).any(|theirs| *theirs == ours) {
                     Ok(())
                 } else {

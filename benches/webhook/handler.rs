@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use surepull::admission::Admission;
@@ -31,7 +32,7 @@ pub(crate) fn run(body: &str, reviews: usize) {
             configuration.settings,
             resolver,
             keyring,
-            Box::new(Given::default()),
+            Arc::new(Given::default()),
         );
         let admission = Admission::new(configuration.kinds, pipeline);
         for _ in 0..reviews {

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
 use crate::admission::Admission;
-use crate::cluster::Given;
+use crate::cluster::{Cluster, Given, Live};
 use crate::config::{self, Configuration};
 use crate::credentials;
 use crate::pipeline::Pipeline;
@@ -53,9 +53,18 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", env = "SUREPULL_TLS_KEY")]
     tls_key: Option<PathBuf>,
 
-    /// Runs without a cluster: service accounts and secrets are not read.
+    /// Runs without a cluster: service accounts and pull secrets are not read.
     #[arg(long, env = "SUREPULL_STANDALONE")]
     standalone: bool,
+
+    /// How to reach the cluster; without it by the mounted service account token, or as kubectl does.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SUREPULL_KUBECONFIG",
+        conflicts_with = "standalone"
+    )]
+    kubeconfig: Option<PathBuf>,
 
     /// How long to go on serving after SIGTERM, not ready any more, before connections are closed.
     #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = duration, env = "SUREPULL_DRAIN")]
@@ -67,11 +76,6 @@ fn duration(text: &str) -> Result<Duration, config::InvalidDuration> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    if !arguments.standalone {
-        bail!(
-            "access to the cluster comes with the next release; until then run with --standalone"
-        );
-    }
     let certificates = Arc::new(certificates(arguments)?);
     let configuration = match &arguments.config {
         Some(file) => config::load(file)?,
@@ -91,7 +95,8 @@ async fn serve(
 ) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("signals cannot be received")?;
     let mut registry = telemetry::registry();
-    let admission = admission(configuration, &mut registry)?;
+    let cluster = cluster(arguments, &mut registry).await?;
+    let admission = admission(configuration, cluster, &mut registry)?;
     let listeners = Listeners::bind(arguments.listen, arguments.ops_listen)?;
     announce(&listeners)?;
     let limits = Limits {
@@ -115,16 +120,28 @@ async fn serve(
     Ok(Exit::Done)
 }
 
+/// The cluster that the arguments name, with its metrics registered.
+async fn cluster(
+    arguments: &Arguments,
+    registry: &mut Registry,
+) -> anyhow::Result<Arc<dyn Cluster>> {
+    if arguments.standalone {
+        return Ok(Arc::new(Given::default()));
+    }
+    let cluster = Live::connect(arguments.kubeconfig.as_deref()).await?;
+    cluster.metrics().register(registry);
+    Ok(Arc::new(cluster))
+}
+
 /// What answers the reviews, with its metrics registered.
-fn admission(configuration: Configuration, registry: &mut Registry) -> anyhow::Result<Admission> {
+fn admission(
+    configuration: Configuration,
+    cluster: Arc<dyn Cluster>,
+    registry: &mut Registry,
+) -> anyhow::Result<Admission> {
     let resolver = Resolver::new(&configuration.registries, &configuration.cache)?;
     let keyring = credentials::read(&configuration.credentials.docker_config)?;
-    let pipeline = Pipeline::new(
-        configuration.settings,
-        resolver,
-        keyring,
-        Box::new(Given::default()),
-    );
+    let pipeline = Pipeline::new(configuration.settings, resolver, keyring, cluster);
     pipeline.register(registry);
     Ok(Admission::new(configuration.kinds, pipeline))
 }

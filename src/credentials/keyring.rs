@@ -46,9 +46,12 @@ impl HubFallback {
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
     fallback: HubFallback,
-    /// By the keys' normal forms, in descending byte order.
-    slots: BTreeMap<Reverse<Vec<u8>>, Slot>,
+    /// By the keys' normal forms.
+    slots: BTreeMap<Order, Slot>,
 }
+
+/// The normal form of a key; larger ones come first.
+type Order = Reverse<Vec<u8>>;
 
 #[derive(Clone, Debug)]
 struct Slot {
@@ -88,8 +91,7 @@ impl Keyring {
     /// All keys that match contribute all their credentials, keys in descending byte order; only if there are none,
     /// those of `index.docker.io` may do ([`HubFallback`]).
     pub fn lookup(&self, repository: &str) -> Vec<&Credential> {
-        let target = Url::parse(repository.as_bytes()).ok();
-        self.lookup_url(repository, target.as_ref())
+        lookup_together([self], repository)
     }
 
     /// Whether there is no credential at all.
@@ -104,32 +106,60 @@ impl Keyring {
             .map(|Reverse(key)| String::from_utf8_lossy(key))
     }
 
-    fn lookup_url(&self, repository: &str, target: Option<&Url<'_>>) -> Vec<&Credential> {
-        let matches = |slot: &&Slot| match (&slot.url, target) {
-            (Some(key), Some(target)) => pattern::matches(key, target).unwrap_or(false),
-            _ => false,
-        };
-        let matching = self.slots.values().filter(matches);
-        let found: Vec<_> = matching.flat_map(|slot| &slot.credentials).collect();
-        if !found.is_empty() || !self.fallback.applies(repository) {
-            return found;
-        }
-        let hub = self.slots.get(&Reverse(HUB.to_vec()));
-        hub.map_or(found, |hub| hub.credentials.iter().collect())
+    /// The slots whose key matches.
+    fn matching<'k>(&'k self, target: &Url<'_>) -> impl Iterator<Item = (&'k Order, &'k Slot)> {
+        self.slots.iter().filter(|(_, slot)| {
+            let url = slot.url.as_ref();
+            url.is_some_and(|key| pattern::matches(key, target).unwrap_or(false))
+        })
+    }
+
+    /// The slot for Docker Hub's images, if the repository is to be taken for one of them.
+    fn hub(&self, repository: &str) -> Option<&Slot> {
+        self.fallback
+            .applies(repository)
+            .then(|| self.slots.get(&Reverse(HUB.to_vec())))
+            .flatten()
     }
 }
 
-/// The credentials of several keyrings for a repository: those of the first, then those of the next, each by its
-/// own rules. `UnionDockerKeyring`: the kubelet asks one keyring of all pull secrets and then that of the node.
-pub fn candidates<'k>(
-    keyrings: impl IntoIterator<Item = &'k Keyring>,
+/// The credentials for a repository that one keyring of all the documents would have, without making it.
+fn lookup_together<'k>(
+    keyrings: impl IntoIterator<Item = &'k Keyring> + Clone,
     repository: &str,
 ) -> Vec<&'k Credential> {
     let target = Url::parse(repository.as_bytes()).ok();
-    keyrings
+    let mut found: Vec<_> = target
+        .iter()
+        .flat_map(|target| {
+            let keyrings = keyrings.clone().into_iter();
+            keyrings.flat_map(|keyring| keyring.matching(target))
+        })
+        .collect();
+    // Stable: entries of one key keep the order of their keyrings.
+    found.sort_by_key(|(key, _)| *key);
+    let credentials = |slot: &'k Slot| &slot.credentials;
+    if found.is_empty() {
+        let keyrings = keyrings.into_iter();
+        let hub = keyrings.filter_map(|keyring| keyring.hub(repository));
+        return hub.flat_map(credentials).collect();
+    }
+    found
         .into_iter()
-        .flat_map(|keyring| keyring.lookup_url(repository, target.as_ref()))
+        .flat_map(|(_, slot)| credentials(slot))
         .collect()
+}
+
+/// The credentials for a repository, in the order in which they are tried: those of the pull secrets, which count as
+/// one keyring, then those of the node, each by its own rules (`UnionDockerKeyring`).
+pub fn candidates<'k>(
+    pull_secrets: impl IntoIterator<Item = &'k Keyring> + Clone,
+    node: &'k Keyring,
+    repository: &str,
+) -> Vec<&'k Credential> {
+    let mut candidates = lookup_together(pull_secrets, repository);
+    candidates.extend(node.lookup(repository));
+    candidates
 }
 
 /// The key of an entry, in normal form.

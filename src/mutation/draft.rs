@@ -7,7 +7,9 @@ use crate::workload::{Class, Object, PodSpec, Reach, Scope, Slot, SlotKind, Slot
 
 use super::pin::{self, Decision, Stored};
 use super::policy::{self, Rule};
-use super::{AccountQuestion, Record, Review, Settings, Skipped, Targets, always, pull_secrets};
+use super::{
+    AccountQuestion, Puller, Record, Review, Settings, Skipped, Targets, always, pull_secrets,
+};
 
 /// Which digest has this image?
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct Question<'r> {
     pub image: Reference<'r>,
     /// An answer of some minutes ago is too old: the user has just changed the tag, or asked for a restart.
     pub fresh: bool,
+    /// Who will pull it, by position in [`Draft::pullers`]: the answer may depend on the credentials.
+    pub puller: usize,
 }
 
 /// Below this, looking at each one is cheaper than hashing.
@@ -30,6 +34,7 @@ pub struct Draft<'r> {
     pub(super) slots: Vec<Planned<'r>>,
     pub(super) recorded: Record,
     questions: Vec<Question<'r>>,
+    pullers: Vec<Puller<'r>>,
     account: Option<AccountQuestion<'r>>,
 }
 
@@ -67,9 +72,11 @@ pub fn draft<'r>(review: &'r Review<'r>, settings: &'r Settings) -> Result<Draft
         settings,
         review,
         questions: Vec::new(),
+        pullers: Vec::new(),
+        puller: None,
     };
     let slots = drafter.slots(&recorded);
-    let questions = drafter.questions;
+    let (questions, pullers) = (drafter.questions, drafter.pullers);
     Ok(Draft {
         review,
         settings,
@@ -77,6 +84,7 @@ pub fn draft<'r>(review: &'r Review<'r>, settings: &'r Settings) -> Result<Draft
         slots,
         recorded,
         questions,
+        pullers,
         account: account(review, scope, settings),
     })
 }
@@ -85,6 +93,11 @@ impl<'r> Draft<'r> {
     /// The images to be looked up, each once.
     pub fn questions(&self) -> &[Question<'r>] {
         &self.questions
+    }
+
+    /// Who will pull the images that are asked for.
+    pub fn pullers(&self) -> &[Puller<'r>] {
+        &self.pullers
     }
 
     /// The account to be looked up.
@@ -127,6 +140,9 @@ struct Drafter<'r> {
     settings: &'r Settings,
     review: &'r Review<'r>,
     questions: Vec<Question<'r>>,
+    pullers: Vec<Puller<'r>>,
+    /// The position of the puller of the template at hand, once it has a question.
+    puller: Option<usize>,
 }
 
 /// The stored state of one template.
@@ -150,6 +166,7 @@ impl<'r> Drafter<'r> {
                 template,
                 slots: template.spec.by_name(),
             });
+            self.puller = None;
             slots.extend(
                 template
                     .spec
@@ -203,7 +220,7 @@ impl<'r> Drafter<'r> {
                 image,
                 fresh,
                 fallback,
-            } => Image::Ask(self.ask(image, fresh), fallback, image),
+            } => Image::Ask(self.ask(template, image, fresh), fallback, image),
         };
         Some(Planned {
             template,
@@ -215,17 +232,45 @@ impl<'r> Drafter<'r> {
 
     /// The position of the question. The first few are asked once each; a spec with more images than that may ask
     /// twice for one, and costs the registry nothing more, because look-ups are shared.
-    fn ask(&mut self, image: Reference<'r>, fresh: bool) -> usize {
-        let question = Question { image, fresh };
-        let known = self
-            .questions
-            .iter()
-            .take(FEW)
-            .position(|known| *known == question);
-        known.unwrap_or_else(|| {
-            self.questions.push(question);
-            self.questions.len() - 1
-        })
+    fn ask(&mut self, template: &'r Template<'r>, image: Reference<'r>, fresh: bool) -> usize {
+        let puller = self.puller.unwrap_or_else(|| {
+            let puller = puller(self.review, self.settings, template);
+            position_of(puller, &mut self.pullers)
+        });
+        self.puller = Some(puller);
+        let question = Question {
+            image,
+            fresh,
+            puller,
+        };
+        position_of(question, &mut self.questions)
+    }
+}
+
+/// The position of this one among the first few that are known, or at the end, where it is now.
+fn position_of<T: PartialEq>(one: T, known: &mut Vec<T>) -> usize {
+    let position = known.iter().take(FEW).position(|known| *known == one);
+    position.unwrap_or_else(|| {
+        known.push(one);
+        known.len() - 1
+    })
+}
+
+/// Who pulls the images of this template.
+fn puller<'r>(
+    review: &'r Review<'r>,
+    settings: &Settings,
+    template: &'r Template<'r>,
+) -> Puller<'r> {
+    let namespace = &*review.namespace;
+    let spec = &template.spec;
+    let names = |spec: &'r PodSpec<'r>| spec.pull_secrets.names().unwrap_or_default();
+    let how = settings.pull_secrets;
+    let old = review.old.as_ref().and_then(|old| pod(old, review.class));
+    match (review.class, old) {
+        (Class::Pod, Some(old)) => Puller::stored(namespace, names(old)),
+        (Class::Pod, None) => Puller::created(namespace, names(spec), spec.account(), how),
+        _ => Puller::template(namespace, names(spec), spec.account(), how),
     }
 }
 

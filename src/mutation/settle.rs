@@ -1,5 +1,7 @@
 //! The second half of a decision: with the answers, the edits and what people are told of them.
 
+use std::sync::Arc;
+
 use crate::image::Digest;
 use crate::workload::{List, Presence, Text};
 
@@ -14,7 +16,7 @@ pub struct Facts {
     /// A digest for each question, in the order of [`Draft::questions`], or a sentence that says why there is none.
     pub digests: Vec<Result<Digest, String>>,
     /// The account, if it was asked for and is known.
-    pub account: Option<Account>,
+    pub account: Option<Arc<Account>>,
 }
 
 /// What comes of a review.
@@ -51,7 +53,7 @@ impl<'r> Draft<'r> {
             record.keep(planned, image.as_ref());
             edits.extend(slot_edits(planned, image));
         }
-        edits.extend(self.pull_secrets(facts.account.as_ref()));
+        edits.extend(self.pull_secrets(facts.account.as_deref()));
         edits.extend(self.annotation(&record));
         match self.settings.mode {
             Mode::Enforce => enforced(edits, &record.record, &failures),

@@ -1,5 +1,7 @@
 //! The rules for one object, as tables; `tests/vectors_mutation.rs` and `tests/property.rs` have the breadth.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeSeed;
 use serde_json::{Value, json};
 
@@ -509,7 +511,7 @@ fn pull_secrets_of_a_stored_pod_are_given_back() {
         let review = review(Operation::Update, "", &new, Some(&old));
         let settings = Settings::default();
         let draft = draft(&review, &settings).unwrap();
-        let account = draft.account().and(account.clone());
+        let account = draft.account().and(account.clone()).map(Arc::new);
         let outcome = draft.settle(&Facts {
             digests: vec![],
             account,

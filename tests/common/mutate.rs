@@ -1,5 +1,7 @@
 //! Objects as JSON trees through the mutation room, with given facts.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeSeed;
 use serde_json::Value;
 use surepull::image::Digest;
@@ -79,7 +81,7 @@ pub(crate) fn mutate_with(
         return (change.object.clone(), Vec::new());
     };
     let digests = draft.questions().iter().map(look_up).collect();
-    let account = draft.account().and(account).cloned();
+    let account = draft.account().and(account).cloned().map(Arc::new);
     let outcome = draft.settle(&Facts { digests, account });
     apply(
         change.object,

@@ -150,14 +150,22 @@ fn hub_fallback() {
 }
 
 #[test]
-fn keyrings_are_asked_in_turn() {
-    let secrets = keyring(HubFallback::Hub, &[&["*.io"]]);
-    let node = keyring(HubFallback::Hub, &[&["r.io", "index.docker.io"]]);
-    let asked = [&secrets, &node];
-    assert_eq!(users(&candidates(asked, "r.io/app")), ["*.io", "r.io"]);
+fn pull_secrets_count_as_one_keyring_and_the_node_comes_last() {
+    let hub = HubFallback::Hub;
+    let secrets = [
+        &keyring(hub, &[&["*.io", "index.docker.io"]]),
+        &keyring(hub, &[&["r.io/app", "r.io"]]),
+    ];
+    let node = keyring(hub, &[&["r.io/app/x", "index.docker.io"]]);
+    let found = |repository| users(&candidates(secrets, &node, repository));
     assert_eq!(
-        users(&candidates(asked, "docker.io/library/a")),
-        ["*.io", "index.docker.io"]
+        found("r.io/app/x/y"),
+        ["r.io/app", "r.io", "*.io", "r.io/app/x"]
+    );
+    assert_eq!(
+        found("docker.io/library/a"),
+        ["*.io", "index.docker.io"],
+        "no fallback where a pull secret matches; the node's own fallback does not care"
     );
     assert!(Keyring::default().is_empty() && Keyring::default().lookup("r.io/a").is_empty());
 }

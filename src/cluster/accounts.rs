@@ -1,0 +1,193 @@
+//! All `ServiceAccount`s as a watch shows them, and of each no more than the names of its pull secrets.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures_util::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client, Resource};
+use serde::{Deserialize, Deserializer};
+
+use super::Metrics;
+use crate::mutation::Account;
+
+/// The name of the resource in URLs.
+pub(super) const PLURAL: &str = "serviceaccounts";
+
+/// The accounts that the watch has shown. Where it is broken they stay as they were last seen.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    known: RwLock<Known>,
+}
+
+/// By namespace and name.
+type Known = HashMap<String, HashMap<String, Arc<Account>>>;
+
+/// A `ServiceAccount` as far as it is read: managed fields, annotations and the names of tokens are dropped on the way.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ServiceAccount {
+    #[serde(deserialize_with = "trimmed")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    image_pull_secrets: Option<Vec<SecretName>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct SecretName {
+    #[serde(default)]
+    name: Option<String>,
+}
+
+fn trimmed<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Kept {
+        name: Option<String>,
+        namespace: Option<String>,
+        resource_version: Option<String>,
+    }
+    Kept::deserialize(from).map(|kept| ObjectMeta {
+        name: kept.name,
+        namespace: kept.namespace,
+        resource_version: kept.resource_version,
+        ..ObjectMeta::default()
+    })
+}
+
+// === impl ServiceAccount ===
+
+impl Resource for ServiceAccount {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "ServiceAccount".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        PLURAL.into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl From<ServiceAccount> for Account {
+    fn from(account: ServiceAccount) -> Self {
+        let names = account.image_pull_secrets.unwrap_or_default().into_iter();
+        Self {
+            pull_secrets: names
+                .map(|secret| secret.name.unwrap_or_default())
+                .collect(),
+        }
+    }
+}
+
+// === impl Accounts ===
+
+impl Accounts {
+    /// The account, if it has been seen.
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Arc<Account>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(namespace)?.get(name).cloned()
+    }
+
+    /// Follows all accounts of the cluster, and never ends: what fails is tried again, later and later.
+    pub(super) async fn follow(&self, client: Client, metrics: &Metrics) {
+        let api = Api::<ServiceAccount>::all(client);
+        let mut events = pin!(watch(api, watcher::Config::default()).default_backoff());
+        let mut listed = Known::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.apply(event, &mut listed, metrics),
+                Err(error) => {
+                    metrics.watch_failures.inc();
+                    tracing::warn!(%error, "the watch of service accounts is broken and will be begun again");
+                }
+            }
+        }
+    }
+
+    /// Takes over a change; while all accounts are listed anew, the earlier ones stay.
+    fn apply(&self, event: Event<ServiceAccount>, listed: &mut Known, metrics: &Metrics) {
+        let known = || self.known.write().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Init => {
+                listed.clear();
+                metrics.watch_synced.set(0);
+                return;
+            }
+            Event::InitApply(account) => return insert(listed, account),
+            Event::InitDone => {
+                *known() = std::mem::take(listed);
+                metrics.watch_synced.set(1);
+            }
+            Event::Apply(account) => insert(&mut known(), account),
+            Event::Delete(account) => remove(&mut known(), account),
+        }
+        let count: usize = known().values().map(HashMap::len).sum();
+        metrics.accounts.set(count.try_into().unwrap_or(i64::MAX));
+    }
+}
+
+fn insert(known: &mut Known, mut account: ServiceAccount) {
+    let metadata = &mut account.metadata;
+    let namespace = metadata.namespace.take().unwrap_or_default();
+    let name = metadata.name.take().unwrap_or_default();
+    let accounts = known.entry(namespace).or_default();
+    accounts.insert(name, Arc::new(account.into()));
+}
+
+fn remove(known: &mut Known, account: ServiceAccount) {
+    let metadata = account.metadata;
+    let namespace = metadata.namespace.unwrap_or_default();
+    if let Some(accounts) = known.get_mut(&namespace) {
+        accounts.remove(&metadata.name.unwrap_or_default());
+        if accounts.is_empty() {
+            known.remove(&namespace);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_names_are_kept() {
+        let account: ServiceAccount = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "secrets": [{"name": "kept-not"}],
+            "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "7", "uid": "kept-not",
+                "labels": {"x": "kept-not"}, "annotations": {"x": "kept-not"}, "managedFields": [{"manager": "kept-not"}]},
+            "imagePullSecrets": [{"name": "s"}, {}, {"name": null}, {"name": "s"}],
+        }))
+        .unwrap();
+        assert!(!format!("{account:?}").contains("kept-not"));
+        assert_eq!(account.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(Account::from(account).pull_secrets, ["s", "", "", "s"]);
+        let bare: ServiceAccount =
+            serde_json::from_str(r#"{"metadata": {}, "imagePullSecrets": null}"#).unwrap();
+        assert_eq!(Account::from(bare), Account::default());
+    }
+}

@@ -1,0 +1,190 @@
+//! One GET by name. Objects are never listed here, and what is read is bounded, and zeroized.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use kube::Client;
+use kube::client::Body;
+use moka::sync::Cache;
+use secrecy::zeroize::{Zeroize, Zeroizing};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::{Metrics, Unreadable};
+use crate::mutation::clean;
+
+/// How long a question may take, its place in the queue included. Who waits for it may give up earlier.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How many questions may be under way at a time.
+const AT_ONCE: usize = 64;
+/// How long an object may be. What etcd takes is at most 1.5 MiB, of which base64 makes 2 MiB.
+const BODY_LIMIT: usize = 4 << 20;
+/// How long the same complaint is not repeated in the log.
+const QUIET: Duration = Duration::from_mins(10);
+
+/// Reads single objects.
+pub(super) struct Reader {
+    client: Client,
+    metrics: Metrics,
+    places: Semaphore,
+    complaints: Cache<(&'static str, String), ()>,
+}
+
+impl Reader {
+    pub(super) fn new(client: Client, metrics: Metrics) -> Self {
+        let complaints = Cache::builder().max_capacity(1000).time_to_live(QUIET);
+        Self {
+            client,
+            metrics,
+            places: Semaphore::new(AT_ONCE),
+            complaints: complaints.build(),
+        }
+    }
+
+    /// The JSON of the object of this name.
+    pub(super) async fn get(
+        &self,
+        resource: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        // Pods name what they like; what no object can be called is not made part of a URL.
+        if !is_name(namespace) || !is_name(name) {
+            return Err(Unreadable::NotFound);
+        }
+        let url = format!("/api/v1/namespaces/{namespace}/{resource}/{name}");
+        let answer = timeout(LIMIT, self.ask(&url))
+            .await
+            .unwrap_or_else(|_| Err((Unreadable::NoAnswer, "no answer in time".to_owned())));
+        let result = match &answer {
+            Ok(_) => "found",
+            Err((Unreadable::NotFound, _)) => "notFound",
+            Err((Unreadable::Forbidden, _)) => "forbidden",
+            Err(_) => "failed",
+        };
+        self.metrics.requested(resource, result);
+        answer.map_err(|(why, detail)| {
+            if why != Unreadable::NotFound {
+                self.complain(resource, namespace, &detail);
+            }
+            why
+        })
+    }
+
+    /// Asks; an error comes with what is said of it in the log.
+    ///
+    /// Not by way of `kube::Api`, which logs what it cannot read, values of Secrets included.
+    async fn ask(&self, url: &str) -> Result<Zeroizing<Vec<u8>>, (Unreadable, String)> {
+        let request = Request::get(url).header("accept", "application/json");
+        let request = request
+            .body(Body::empty())
+            .map_err(|error| (Unreadable::NotFound, error.to_string()))?;
+        let _place = self.places.acquire().await;
+        let response = self.client.send(request).await;
+        let response = response.map_err(|error| (Unreadable::NoAnswer, chain(&error)))?;
+        let status = response.status();
+        let body = read(response).await?;
+        let why = match status.as_u16() {
+            200 => return Ok(body),
+            401 | 403 => Unreadable::Forbidden,
+            404 => Unreadable::NotFound,
+            status => Unreadable::Status(status),
+        };
+        Err((why, format!("{status}: {}", message(&body))))
+    }
+
+    /// Says in the log what the operator has to look after, once in a while for each namespace.
+    fn complain(&self, resource: &'static str, namespace: &str, why: &str) {
+        let complaint = (resource, namespace.to_owned());
+        if self.complaints.entry(complaint).or_insert(()).is_fresh() {
+            tracing::warn!(resource, namespace, why, "the API server does not show it");
+        }
+    }
+}
+
+/// The body of a response. What has passed through the connection's own buffers is out of reach.
+async fn read(response: Response<Body>) -> Result<Zeroizing<Vec<u8>>, (Unreadable, String)> {
+    let mut frames = Vec::new();
+    let mut length = 0;
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| (Unreadable::NoAnswer, chain(&error)))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length += data.len();
+        frames.push(data);
+        if length > BODY_LIMIT {
+            return Err((Unreadable::Nonsense, "the answer is too long".to_owned()));
+        }
+    }
+    // Of the full length from the beginning, so that no shorter one is left behind.
+    let mut whole = Zeroizing::new(Vec::with_capacity(length));
+    for frame in frames {
+        whole.extend_from_slice(&frame);
+        wipe(frame);
+    }
+    Ok(whole)
+}
+
+/// Zeroizes the bytes, if nobody shares them.
+fn wipe(bytes: Bytes) {
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        bytes.zeroize();
+    }
+}
+
+/// The API server's own words, which name who may not do what.
+fn message(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Status {
+        #[serde(default)]
+        message: String,
+    }
+    let status: Result<Status, _> = serde_json::from_slice(body);
+    status.map_or_else(|_| String::new(), |status| clean(&status.message, 500))
+}
+
+/// An error with its causes; the outermost alone says no more than that the client failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// Whether an object may be called so: `IsDNS1123Subdomain` in `apimachinery/pkg/util/validation`.
+fn is_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        !label.is_empty()
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_become_urls() {
+        let longest = format!("{}.b", "a".repeat(251));
+        for name in ["a", "a-b.c-1", "0", &longest] {
+            assert!(is_name(name), "{name}");
+        }
+        let too_long = format!("{longest}c");
+        for name in [
+            "", "A", "a/b", "..", "../b", "a..b", ".a", "a.", "-a", "a-", "a-.b", "a?b", "a#b",
+            "a%2fb", "a b", "a\n", "ä", &too_long,
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The credentials that the images of a template are pulled with, as far as they can be known in time.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
+
+use crate::cluster::{Answer, Cluster, Unreadable};
+use crate::credentials::Keyring;
+use crate::mutation::{AccountQuestion, Puller};
+use crate::registry::{Class, Error};
+
+/// Of how many templates of one object the pull secrets are read, and how many of each: more than anybody has use for.
+const TEMPLATES: usize = 16;
+const PULL_SECRETS: usize = 32;
+
+/// The part of a review's time that the cluster may take. If it takes longer, the look-ups go on with what is known.
+const SHARE: u32 = 3;
+
+/// The pull secrets of one puller.
+#[derive(Default)]
+pub(super) struct Purse {
+    /// What is in them, in their order.
+    pub(super) keyrings: Vec<Arc<Keyring>>,
+    /// What could not be read, each a clause for the user.
+    unread: Vec<String>,
+}
+
+/// A purse for each puller.
+pub(super) async fn purses(
+    cluster: &dyn Cluster,
+    pullers: &[Puller<'_>],
+    deadline: Instant,
+) -> Vec<Purse> {
+    let now = Instant::now();
+    let until = now + deadline.saturating_duration_since(now) / SHARE;
+    let few = pullers.iter().take(TEMPLATES);
+    let mut purses = join_all(few.map(|puller| Purse::of(cluster, puller, until))).await;
+    purses.resize_with(pullers.len(), || Purse {
+        unread: vec![
+            "this object has too many templates to read the pull secrets of all".to_owned(),
+        ],
+        ..Purse::default()
+    });
+    purses
+}
+
+impl Purse {
+    async fn of(cluster: &dyn Cluster, puller: &Puller<'_>, until: Instant) -> Self {
+        let mut purse = Self::default();
+        let account = match puller.account() {
+            Some(question) => {
+                let account = in_time(until, cluster.account(question)).await;
+                account
+                    .map_err(|why| purse.miss_account(question, &why))
+                    .ok()
+            }
+            None => None,
+        };
+        let names = puller.pull_secrets(account.as_deref());
+        let namespace = puller.namespace;
+        let read = |name| in_time(until, cluster.pull_secret(namespace, name));
+        let few = names.iter().take(PULL_SECRETS);
+        for (secret, name) in join_all(few.map(|name| read(name)))
+            .await
+            .into_iter()
+            .zip(&names)
+        {
+            match secret {
+                Ok(keyring) => purse.keyrings.push(keyring),
+                Err(why) => purse.unread.push(format!(
+                    "pull secret {name:?} of namespace {namespace} could not be read: {why}"
+                )),
+            }
+        }
+        if names.len() > PULL_SECRETS {
+            purse
+                .unread
+                .push(format!("only {PULL_SECRETS} pull secrets are read"));
+        }
+        purse
+    }
+
+    fn miss_account(&mut self, question: AccountQuestion<'_>, why: &Unreadable) {
+        let AccountQuestion { namespace, name } = question;
+        // Without a cluster that is so for every Pod, and no news.
+        if *why != Unreadable::NoCluster {
+            self.unread.push(format!(
+                "ServiceAccount {name:?} of namespace {namespace} could not be read: {why}"
+            ));
+        }
+    }
+
+    /// What may help against this error, where a pull secret is missing that could have made a difference.
+    pub(super) fn remedy(&self, error: &Error) -> Option<String> {
+        let may_help = match error.class() {
+            Class::NotFound | Class::Unauthorized | Class::Forbidden | Class::RateLimited => true,
+            Class::Unavailable | Class::TimedOut | Class::Refused | Class::Invalid => false,
+        };
+        (may_help && !self.unread.is_empty()).then(|| self.unread.join("; "))
+    }
+}
+
+async fn in_time<T>(until: Instant, answer: impl Future<Output = Answer<T>>) -> Answer<T> {
+    let answer = timeout_at(until, answer).await;
+    answer.unwrap_or(Err(Unreadable::NoAnswer))
+}
