@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A certificate authority and a server certificate for loopback, as files for `--tls-cert` and `--tls-key`.
+/// A certificate authority and a server certificate, as files for `--tls-cert` and `--tls-key`.
 #[derive(Debug)]
 pub struct Authority {
     pub certificate: PathBuf,
@@ -31,11 +31,17 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// For a server on loopback.
     pub fn new(folder: &Path) -> Self {
+        Self::of(folder, &["localhost", "127.0.0.1", "::1"])
+    }
+
+    /// For a server of these names and addresses.
+    pub fn of(folder: &Path, names: &[&str]) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let leaf_key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new(names).unwrap();
         let leaf = leaf.signed_by(&leaf_key, &ca).unwrap();

@@ -1,5 +1,11 @@
 //! What the tests, the demo and the benchmark share.
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::print_stdout)]
+#![allow(
+    dead_code,
+    unused_imports,
+    missing_docs,
+    unreachable_pub,
+    clippy::print_stdout
+)]
 
 pub mod assets;
 pub mod client;

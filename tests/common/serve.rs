@@ -1,4 +1,4 @@
-//! A served surepull: the real binary on free ports of loopback, ended with its test.
+//! A served surepull: the real binary on free ports, of loopback as a rule, ended with its test.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines};
@@ -62,14 +62,20 @@ impl Served {
 
     /// Starts the binary with exactly these further arguments.
     pub fn start_bare(configuration: &str, arguments: &[&str]) -> Self {
+        Self::start_at("127.0.0.1", "localhost", configuration, arguments)
+    }
+
+    /// The same on another address, with a certificate for it and for this name.
+    pub fn start_at(address: &str, name: &str, configuration: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("surepull.yaml");
         fs::write(&file, configuration).expect("the configuration is written");
-        let authority = Authority::new(folder.path());
+        let authority = Authority::of(folder.path(), &[name, address]);
         let log = File::create(folder.path().join("log")).expect("a log");
         let mut child = Command::new(binary())
             .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
+            .args(["--listen", &format!("{address}:0")])
+            .args(["--ops-listen", "127.0.0.1:0"])
             .arg("--config")
             .arg(&file)
             .arg("--tls-cert")
@@ -85,8 +91,8 @@ impl Served {
         let stdout = child.stdout.take().expect("its stdout");
         let mut lines = BufReader::new(stdout).lines();
         let addresses = (
-            address(&mut lines, "listening on https://"),
-            address(&mut lines, "ops on http://"),
+            said_address(&mut lines, "listening on https://"),
+            said_address(&mut lines, "ops on http://"),
         );
         let (Some(addr), Some(ops)) = addresses else {
             let _ = child.kill();
@@ -156,7 +162,7 @@ impl Drop for Served {
     }
 }
 
-fn address(lines: &mut Lines<BufReader<ChildStdout>>, before: &str) -> Option<SocketAddr> {
+fn said_address(lines: &mut Lines<BufReader<ChildStdout>>, before: &str) -> Option<SocketAddr> {
     let line = lines.next()?.ok()?;
     line.strip_prefix(before)?.parse().ok()
 }

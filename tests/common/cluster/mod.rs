@@ -9,7 +9,7 @@ mod registration;
 pub use kubectl::{Kubectl, Output};
 pub use pki::Pki;
 pub use process::Process;
-pub use registration::{Registration, Rule};
+pub use registration::{LABEL, Registration, Rule};
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
