@@ -49,6 +49,11 @@ impl Admission {
         Self { kinds, pipeline }
     }
 
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
     /// Answers a review sent to `/mutate`. `budget` is the `timeout` of the request's URL: how long the API server
     /// waits.
     pub async fn mutate(&self, body: &[u8], budget: Duration) -> Result<Vec<u8>, BadRequest> {

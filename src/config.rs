@@ -4,6 +4,7 @@
 //! types in `file`. What those types cannot say by themselves (two entries for one kind) is checked afterwards, with
 //! the place of the entry.
 
+mod changes;
 mod duration;
 mod error;
 mod file;

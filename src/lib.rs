@@ -10,6 +10,7 @@ pub mod image;
 pub mod mutation;
 pub mod pipeline;
 pub mod registry;
+pub mod reload;
 pub mod server;
 pub mod telemetry;
 pub mod workload;

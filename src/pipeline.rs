@@ -12,11 +12,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Unreadable};
 use crate::credentials::Keyring;
-use crate::image::Digest;
 use crate::mutation::{
     Account, Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, draft,
 };
@@ -42,7 +41,7 @@ impl Pipeline {
         cluster: Arc<dyn Cluster>,
     ) -> Self {
         Self {
-            metrics: Metrics::new(settings.mode),
+            metrics: Metrics::default().in_mode(settings.mode),
             settings,
             resolver,
             keyring,
@@ -50,9 +49,26 @@ impl Pipeline {
         }
     }
 
+    /// What takes this one's place when the configuration has changed: the same cluster, and the metrics go on.
+    #[must_use]
+    pub fn successor(&self, settings: Settings, resolver: Resolver, keyring: Keyring) -> Self {
+        Self {
+            metrics: self.metrics.in_mode(settings.mode),
+            settings,
+            resolver,
+            keyring,
+            cluster: Arc::clone(&self.cluster),
+        }
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whom it asks for digests.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Registers the metric families of the pipeline and of what it asks.
@@ -76,35 +92,56 @@ impl Pipeline {
 
     async fn gather(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
         let account = self.account(draft, deadline);
-        if draft.questions().is_empty() {
-            return Facts {
-                digests: Vec::new(),
-                account: account.await,
-            };
+        let (mut facts, account) = if draft.questions().is_empty() {
+            (Facts::default(), account.await)
+        } else {
+            // Boxed: the longer way must not make every review's future large.
+            let digests = Box::pin(self.digests(draft, deadline));
+            tokio::join!(digests, account)
+        };
+        match account {
+            Some(Ok(account)) => facts.account = Some(account),
+            Some(Err(remark)) => facts.remarks.push(remark),
+            None => {}
         }
-        // Boxed: the longer way must not make every review's future large.
-        let digests = Box::pin(self.digests(draft, deadline));
-        let (digests, account) = tokio::join!(digests, account);
-        Facts { digests, account }
+        facts
     }
 
-    async fn account(&self, draft: &Draft<'_>, deadline: Instant) -> Option<Arc<Account>> {
-        let account = self.cluster.account(draft.account()?);
-        timeout_at(deadline, account).await.ok()?.ok()
+    /// The account whose pull secrets the Pod may get, or what to say if it should have got them.
+    async fn account(
+        &self,
+        draft: &Draft<'_>,
+        deadline: Instant,
+    ) -> Option<Result<Arc<Account>, String>> {
+        let question = draft.account()?;
+        let account = purse::in_time(deadline, self.cluster.account(question)).await;
+        match account {
+            Ok(account) => Some(Ok(account)),
+            // Where there is no such account the API server refuses the Pod; without a cluster there is none ever.
+            Err(Unreadable::NotFound | Unreadable::NoCluster) => None,
+            Err(why) => Some(Err(format!(
+                "surepull: the pull secrets of ServiceAccount {:?} are not added: it could not be read: {why}",
+                question.name
+            ))),
+        }
     }
 
-    async fn digests(&self, draft: &Draft<'_>, deadline: Instant) -> Vec<Result<Digest, String>> {
+    async fn digests(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
         let purses = purse::purses(&*self.cluster, draft.pullers(), deadline).await;
         let look_ups = draft.questions().iter().map(|question| {
             let purse = &purses[question.puller];
             LookUp::new(question, purse, &self.keyring)
         });
-        look_up::answer(look_ups, &self.resolver, deadline).await
+        Facts {
+            digests: look_up::answer(look_ups, &self.resolver, deadline).await,
+            remarks: purse::remarks(&purses),
+            account: None,
+        }
     }
 }
 
 /// What was done, counted. The counters are looked up once, not for each review.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Metrics {
     mutations: Family<Labels, Counter>,
     pin: Counter,
@@ -120,8 +157,9 @@ struct Labels {
 }
 
 impl Metrics {
-    fn new(mode: Mode) -> Self {
-        let mutations = Family::<Labels, Counter>::default();
+    /// The same families, with the counters of this mode at hand.
+    fn in_mode(&self, mode: Mode) -> Self {
+        let mutations = self.mutations.clone();
         let mode = if mode == Mode::Audit {
             "audit"
         } else {
@@ -132,7 +170,7 @@ impl Metrics {
             pin: counter("pin"),
             pull_policy: counter("pull_policy"),
             pull_secrets: counter("pull_secrets"),
-            unpinned: Counter::default(),
+            unpinned: self.unpinned.clone(),
             mutations,
         }
     }

@@ -131,6 +131,7 @@ impl<R: Review> Server<R> {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         let limits = self.limits;
+        self.certificates.register(&mut self.registry);
         let tls = tls::server_config(self.certificates)?;
         let metrics = Metrics::register(&mut self.registry);
         let health = Arc::new(Health::default());

@@ -421,7 +421,14 @@ fn run(arguments: &[&str]) -> Output {
 #[test]
 fn mistakes_on_the_command_line_are_told() {
     for (arguments, parts) in [
-        (&["serve"][..], &["next release", "--standalone"][..]),
+        (
+            &["serve", "--kubeconfig", "/absent"][..],
+            &["/absent", "--kubeconfig", "--standalone"][..],
+        ),
+        (
+            &["serve", "--standalone", "--kubeconfig", "a"],
+            &["--standalone", "--kubeconfig"],
+        ),
         (
             &["serve", "--standalone", "--tls-cert", "a"],
             &["--tls-cert", "--tls-key"],

@@ -1,5 +1,8 @@
 //! `surepull serve`: the webhook, from its arguments to its end.
 
+mod configuration;
+mod files;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,14 +15,14 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
-use crate::admission::Admission;
 use crate::cluster::{Cluster, Given, Live};
-use crate::config::{self, Configuration};
-use crate::credentials;
-use crate::pipeline::Pipeline;
-use crate::registry::Resolver;
+use crate::config;
+use crate::reload::{self, Watched};
 use crate::server::{Certificates, Limits, Listeners, Server};
 use crate::telemetry;
+
+use configuration::{ConfigurationFile, InEffect};
+use files::{CertificateFiles, Files};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -65,6 +68,9 @@ pub(super) struct Arguments {
         conflicts_with = "standalone"
     )]
     kubeconfig: Option<PathBuf>,
+    /// How often the files of certificate and configuration are looked at for changes; `0s` leaves it to SIGHUP.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, env = "SUREPULL_RELOAD_INTERVAL")]
+    reload_interval: Duration,
 
     /// How long to go on serving after SIGTERM, not ready any more, before connections are closed.
     #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = duration, env = "SUREPULL_DRAIN")]
@@ -76,27 +82,19 @@ fn duration(text: &str) -> Result<Duration, config::InvalidDuration> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let certificates = Arc::new(certificates(arguments)?);
-    let configuration = match &arguments.config {
-        Some(file) => config::load(file)?,
-        None => Configuration::default(),
-    };
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime cannot start")?
-        .block_on(serve(arguments, configuration, certificates))
+        .block_on(serve(arguments))
 }
 
-async fn serve(
-    arguments: &Arguments,
-    configuration: Configuration,
-    certificates: Arc<Certificates>,
-) -> anyhow::Result<Exit> {
+async fn serve(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("signals cannot be received")?;
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be received")?;
     let mut registry = telemetry::registry();
     let cluster = cluster(arguments, &mut registry).await?;
-    let admission = admission(configuration, cluster, &mut registry)?;
+    let (admission, certificates, files) = begin(arguments, cluster, &mut registry)?;
     let listeners = Listeners::bind(arguments.listen, arguments.ops_listen)?;
     announce(&listeners)?;
     let limits = Limits {
@@ -116,6 +114,7 @@ async fn serve(
     tokio::select! {
         end = life => end?,
         () = impatience => tracing::warn!("told to stop twice: stopping at once"),
+        () = files.watch(arguments.reload_interval, hangup) => {}
     }
     Ok(Exit::Done)
 }
@@ -133,31 +132,51 @@ async fn cluster(
     Ok(Arc::new(cluster))
 }
 
-/// What answers the reviews, with its metrics registered.
-fn admission(
-    configuration: Configuration,
+/// What answers, what it shows, and the files that both are made of; its metrics are registered.
+fn begin(
+    arguments: &Arguments,
     cluster: Arc<dyn Cluster>,
     registry: &mut Registry,
-) -> anyhow::Result<Admission> {
-    let resolver = Resolver::new(&configuration.registries, &configuration.cache)?;
-    let keyring = credentials::read(&configuration.credentials.docker_config)?;
-    let pipeline = Pipeline::new(configuration.settings, resolver, keyring, cluster);
-    pipeline.register(registry);
-    Ok(Admission::new(configuration.kinds, pipeline))
+) -> anyhow::Result<(InEffect, Arc<Certificates>, Files)> {
+    let metrics = reload::Metrics::default();
+    metrics.register(registry);
+    let (certificates, certificate) = certificates(arguments, &metrics)?;
+    let admission = configuration::by_default(cluster)?;
+    admission.load().pipeline().register(registry);
+    let configuration = arguments.config.clone().map(|file| {
+        let file = ConfigurationFile::new(file, Arc::clone(&admission));
+        Watched::begin(file, &metrics)
+    });
+    let files = Files {
+        certificate,
+        configuration: configuration.transpose()?,
+    };
+    Ok((admission, certificates, files))
 }
 
-fn certificates(arguments: &Arguments) -> anyhow::Result<Certificates> {
-    match (&arguments.tls_cert, &arguments.tls_key) {
-        (Some(certificate), Some(key)) => Ok(Certificates::from_files(certificate, key)?),
+/// The certificate, and its files if there are such.
+fn certificates(
+    arguments: &Arguments,
+    metrics: &reload::Metrics,
+) -> anyhow::Result<(Arc<Certificates>, Option<Watched<CertificateFiles>>)> {
+    let served = Arc::new(Certificates::self_made()?);
+    let (certificate, key) = match (&arguments.tls_cert, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
         (None, None) => {
             tracing::warn!(
                 "no --tls-cert: a certificate for localhost is made, which nobody trusts"
             );
-            Ok(Certificates::self_made()?)
+            return Ok((served, None));
         }
         (Some(_), None) => bail!("--tls-cert needs its key: name it with --tls-key"),
         (None, Some(_)) => bail!("--tls-key needs its certificate: name it with --tls-cert"),
-    }
+    };
+    let files = CertificateFiles {
+        certificate,
+        key,
+        served: Arc::clone(&served),
+    };
+    Ok((served, Some(Watched::begin(files, metrics)?)))
 }
 
 /// Says on stdout where the server is, for programs that started it on port 0, and in the log.

@@ -17,6 +17,8 @@ pub struct Facts {
     pub digests: Vec<Result<Digest, String>>,
     /// The account, if it was asked for and is known.
     pub account: Option<Arc<Account>>,
+    /// What else the user has to know: sentences.
+    pub remarks: Vec<String>,
 }
 
 /// What comes of a review.
@@ -56,8 +58,8 @@ impl<'r> Draft<'r> {
         edits.extend(self.pull_secrets(facts.account.as_deref()));
         edits.extend(self.annotation(&record));
         match self.settings.mode {
-            Mode::Enforce => enforced(edits, &record.record, &failures),
-            Mode::Audit => audited(edits, failures),
+            Mode::Enforce => enforced(edits, &record.record, failures, &facts.remarks),
+            Mode::Audit => audited(edits, failures, &facts.remarks),
         }
     }
 
@@ -118,7 +120,12 @@ impl<'r> Draft<'r> {
 }
 
 /// The edits are made; the auditor hears what is pinned, everybody what could not be.
-fn enforced<'r>(edits: Vec<Edit<'r>>, record: &Record, failures: &[String]) -> Outcome<'r> {
+fn enforced<'r>(
+    edits: Vec<Edit<'r>>,
+    record: &Record,
+    mut failures: Vec<String>,
+    remarks: &[String],
+) -> Outcome<'r> {
     let mut audit = Vec::new();
     if !edits.is_empty() {
         let pinned = record
@@ -126,17 +133,18 @@ fn enforced<'r>(edits: Vec<Edit<'r>>, record: &Record, failures: &[String]) -> O
             .map(|(slot, digest)| [slot, "=", digest].concat());
         audit.extend(annotation_value(pinned).map(|value| ("pinned", value)));
     }
-    audit.extend(annotation_value(failures).map(|value| ("unpinned", value)));
+    audit.extend(annotation_value(&failures).map(|value| ("unpinned", value)));
+    failures.extend_from_slice(remarks);
     Outcome {
         edits,
         mode: Mode::Enforce,
-        warnings: warnings(failures),
+        warnings: warnings(&failures),
         audit,
     }
 }
 
 /// No edit is made; everybody hears what would have been.
-fn audited(edits: Vec<Edit<'_>>, failures: Vec<String>) -> Outcome<'_> {
+fn audited<'r>(edits: Vec<Edit<'r>>, failures: Vec<String>, remarks: &[String]) -> Outcome<'r> {
     let told = edits.iter().filter(|edit| edit.field != Field::Annotation);
     let mut notes: Vec<String> = told.map(|edit| format!("surepull would {edit}")).collect();
     let audit = annotation_value(&notes)
@@ -144,6 +152,7 @@ fn audited(edits: Vec<Edit<'_>>, failures: Vec<String>) -> Outcome<'_> {
         .into_iter()
         .collect();
     notes.extend(failures);
+    notes.extend_from_slice(remarks);
     Outcome {
         edits,
         mode: Mode::Audit,

@@ -65,7 +65,7 @@ fn run(
     let digests = draft.questions().iter().map(answer).collect();
     let outcome = draft.settle(&Facts {
         digests,
-        account: None,
+        ..Facts::default()
     });
     (
         asked,
@@ -513,8 +513,8 @@ fn pull_secrets_of_a_stored_pod_are_given_back() {
         let draft = draft(&review, &settings).unwrap();
         let account = draft.account().and(account.clone()).map(Arc::new);
         let outcome = draft.settle(&Facts {
-            digests: vec![],
             account,
+            ..Facts::default()
         });
         let patch: Value = outcome
             .patch()

@@ -24,6 +24,8 @@ pub(super) struct Purse {
     pub(super) keyrings: Vec<Arc<Keyring>>,
     /// What could not be read, each a clause for the user.
     unread: Vec<String>,
+    /// What makes the kubelet fail, each a sentence for the user.
+    remarks: Vec<String>,
 }
 
 /// A purse for each puller.
@@ -68,9 +70,7 @@ impl Purse {
         {
             match secret {
                 Ok(keyring) => purse.keyrings.push(keyring),
-                Err(why) => purse.unread.push(format!(
-                    "pull secret {name:?} of namespace {namespace} could not be read: {why}"
-                )),
+                Err(why) => purse.miss_pull_secret(namespace, name, &why),
             }
         }
         if names.len() > PULL_SECRETS {
@@ -79,6 +79,17 @@ impl Purse {
                 .push(format!("only {PULL_SECRETS} pull secrets are read"));
         }
         purse
+    }
+
+    fn miss_pull_secret(&mut self, namespace: &str, name: &str, why: &Unreadable) {
+        let clause =
+            format!("pull secret {name:?} of namespace {namespace} could not be read: {why}");
+        // The kubelet does not pass over that one, so it matters whatever the registry says.
+        if let Unreadable::Malformed(_) = why {
+            self.remarks.push(format!("surepull: {clause}"));
+        } else {
+            self.unread.push(clause);
+        }
     }
 
     fn miss_account(&mut self, question: AccountQuestion<'_>, why: &Unreadable) {
@@ -101,7 +112,22 @@ impl Purse {
     }
 }
 
-async fn in_time<T>(until: Instant, answer: impl Future<Output = Answer<T>>) -> Answer<T> {
+/// What there is to say of all purses, each once.
+pub(super) fn remarks(purses: &[Purse]) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for remark in purses.iter().flat_map(|purse| &purse.remarks) {
+        if !remarks.contains(remark) {
+            remarks.push(remark.clone());
+        }
+    }
+    remarks
+}
+
+/// The answer, if it comes in time.
+pub(super) async fn in_time<T>(
+    until: Instant,
+    answer: impl Future<Output = Answer<T>>,
+) -> Answer<T> {
     let answer = timeout_at(until, answer).await;
     answer.unwrap_or(Err(Unreadable::NoAnswer))
 }

@@ -1,10 +1,16 @@
 //! Accounts, credentials and deadlines; the registry room's tests have the look-ups themselves.
 
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
 use serde::de::DeserializeSeed;
 use serde_json::json;
 
 use super::*;
-use crate::cluster::Given;
+use crate::cluster::{Answer, Given};
+use crate::mutation::{AccountQuestion, PullSecrets};
 use crate::workload::{Kinds, Operation, Survey};
 
 /// The review of a Pod that is created in namespace `ns`.
@@ -77,4 +83,68 @@ async fn after_the_deadline_no_further_look_up_begins() {
     assert!(metrics.contains(&misses), "{metrics}");
     let is_full = |line: &str| line.starts_with('#') || line.starts_with("surepull_");
     assert!(metrics.lines().all(is_full), "{metrics}");
+}
+
+/// A cluster that never answers, and counts what it is asked.
+#[derive(Default)]
+struct Silent {
+    accounts: AtomicUsize,
+    pull_secrets: AtomicUsize,
+}
+
+impl Cluster for Silent {
+    fn account<'a>(&'a self, _: AccountQuestion<'a>) -> BoxFuture<'a, Answer<Account>> {
+        self.accounts.fetch_add(1, Ordering::SeqCst);
+        Box::pin(pending())
+    }
+
+    fn pull_secret<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Answer<Keyring>> {
+        self.pull_secrets.fetch_add(1, Ordering::SeqCst);
+        Box::pin(pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_cluster_holds_a_review_up_to_its_deadline_and_its_look_ups_for_a_third_of_it() {
+    let spec = json!({"imagePullSecrets": [{"name": "s"}], "containers": [{"name": "c", "image": "169.254.1.1/app"}]});
+    let object = json!({"metadata": {}, "spec": spec});
+    let kinds = Kinds::default();
+    let review = created(&kinds, &object);
+    for (pull_secrets, seconds) in [(PullSecrets::Merge, 9), (PullSecrets::None, 3)] {
+        let settings = Settings {
+            pull_secrets,
+            ..Settings::default()
+        };
+        let cache = crate::config::Cache::default();
+        let resolver = Resolver::new(&[], &cache).unwrap();
+        let cluster = Arc::new(Silent::default());
+        let pipeline = Pipeline::new(settings, resolver, Keyring::default(), cluster.clone());
+        let begun = Instant::now();
+        let deadline = begun + Duration::from_secs(9);
+        let outcome = pipeline.decide(&review, deadline).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::from_secs(seconds));
+        assert_eq!(cluster.pull_secrets.load(Ordering::SeqCst), 1);
+        assert!(
+            outcome.warnings[0].contains("refused"),
+            "looked up: {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_look_up_no_pull_secret_is_read() {
+    let image = format!("app@sha256:{}", "0".repeat(64));
+    let spec =
+        json!({"imagePullSecrets": [{"name": "s"}], "containers": [{"name": "c", "image": image}]});
+    let object = json!({"metadata": {}, "spec": spec});
+    let kinds = Kinds::default();
+    let review = created(&kinds, &object);
+    let cache = crate::config::Cache::default();
+    let resolver = Resolver::new(&[], &cache).unwrap();
+    let cluster = Arc::new(Silent::default());
+    let keyring = Keyring::default();
+    let pipeline = Pipeline::new(Settings::default(), resolver, keyring, cluster.clone());
+    pipeline.decide(&review, Instant::now()).await.unwrap();
+    assert_eq!(cluster.accounts.load(Ordering::SeqCst), 1, "for the merge");
+    assert_eq!(cluster.pull_secrets.load(Ordering::SeqCst), 0);
 }

@@ -59,7 +59,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The registry cannot be reached, or is out of order.
-    #[error("{registry}: unavailable, no answer about {image}: {why}{said}")]
+    #[error("{registry}: unavailable: {why}{said}")]
     Unavailable {
         /// The registry's host.
         registry: String,
@@ -207,7 +207,7 @@ impl Class {
             Self::RateLimited => {
                 "try again later, use credentials with a higher limit, or configure a mirror"
             }
-            Self::Unavailable => "check that the registry is up and can be reached from surepull",
+            Self::Unavailable => "check that it is up and that surepull reaches it",
             Self::TimedOut => {
                 "try again: the look-up goes on and its answer is remembered for a while"
             }

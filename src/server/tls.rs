@@ -3,26 +3,42 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{InconsistentKeys, ServerConfig};
+use rustls::{CertificateError, InconsistentKeys, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 
 use super::Error;
 
 /// The certificate that new connections see, with its chain and key.
 #[derive(Debug)]
-pub struct Certificates(ArcSwap<CertifiedKey>);
+pub struct Certificates {
+    pair: ArcSwap<CertifiedKey>,
+    expiration: Gauge,
+}
 
 impl Certificates {
+    fn new(pair: CertifiedKey) -> Self {
+        let expiration = Gauge::default();
+        expiration.set(self::expiration(&pair));
+        Self {
+            pair: ArcSwap::from_pointee(pair),
+            expiration,
+        }
+    }
+
     /// Reads a certificate, followed by its chain, and its key from PEM files.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, Error> {
-        Ok(Self(ArcSwap::from_pointee(read(certificate, key)?)))
+        Ok(Self::new(read(certificate, key)?))
     }
 
     /// Makes a certificate in memory, for this machine's own names; nobody trusts it but who looks away.
@@ -31,19 +47,34 @@ impl Certificates {
         let made = rcgen::generate_simple_self_signed(names)?;
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let pair = CertifiedKey::from_der(vec![made.cert.into()], key.into(), &provider())?;
-        Ok(Self(ArcSwap::from_pointee(pair)))
+        Ok(Self::new(pair))
     }
 
-    /// Reads the files again: new connections see the new pair, running ones go on. On an error all stays as it was.
-    pub fn reload(&self, certificate: &Path, key: &Path) -> Result<(), Error> {
-        self.0.store(Arc::new(read(certificate, key)?));
-        Ok(())
+    /// Takes over the certificate and key of another: new connections see these, running ones go on.
+    pub fn replace(&self, other: &Self) {
+        self.pair.store(other.pair.load_full());
+        self.expiration.set(other.expiration.get());
+    }
+
+    /// When the certificate expires, as Unix time.
+    pub fn expiration(&self) -> i64 {
+        self.expiration.get()
+    }
+
+    /// Makes the time of expiration known to a registry of metrics.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "surepull_certificate_expiration_timestamp",
+            "When the certificate that is served expires, as Unix time",
+            Unit::Seconds,
+            self.expiration.clone(),
+        );
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        Some(self.pair.load_full())
     }
 }
 
@@ -59,6 +90,26 @@ pub(super) fn server_config(certificates: Arc<Certificates>) -> Result<Arc<Serve
 
 fn provider() -> CryptoProvider {
     ring::default_provider()
+}
+
+/// When a certificate expires, as Unix time. rustls says so when it is asked about the end of time; what else it finds
+/// wrong, it finds later.
+fn expiration(pair: &CertifiedKey) -> i64 {
+    let end = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
+    let algorithms = provider().signature_verification_algorithms.all;
+    let verify = |certificate: &CertificateDer<'_>| {
+        let certificate = ParsedCertificate::try_from(certificate)?;
+        let nobody = RootCertStore::empty();
+        verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], end, algorithms)
+    };
+    match pair.end_entity_cert().and_then(verify) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+            not_after,
+            ..
+        })) => i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX),
+        // Valid at no time.
+        _ => 0,
+    }
 }
 
 fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, Error> {
@@ -109,8 +160,9 @@ fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, Error> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::time::SystemTime;
 
-    use rcgen::{CertifiedKey as Made, generate_simple_self_signed};
+    use rcgen::{CertificateParams, CertifiedKey as Made, KeyPair, generate_simple_self_signed};
     use tempfile::TempDir;
 
     use super::*;
@@ -188,18 +240,27 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_reload_changes_nothing() {
+    fn another_takes_the_place_of_one() {
+        let ours = Certificates::self_made().expect("made");
+        let other = Certificates::self_made().expect("made");
+        ours.replace(&other);
+        assert!(Arc::ptr_eq(&ours.pair.load(), &other.pair.load()));
+    }
+
+    #[test]
+    fn expiration_is_that_of_the_first_certificate() {
         let files = Files::new();
-        let ((certificate, key), (_, other)) = (pair(), pair());
-        let certificate = files.write("tls.crt", &certificate);
-        let key = files.write("tls.key", &key);
-        let other = files.write("other.key", &other);
-        let certificates = Certificates::from_files(&certificate, &key).expect("valid");
-        let before = certificates.0.load_full();
-        assert!(certificates.reload(&certificate, &other).is_err());
-        assert!(Arc::ptr_eq(&before, &certificates.0.load_full()));
-        certificates.reload(&certificate, &key).expect("valid");
-        assert!(!Arc::ptr_eq(&before, &certificates.0.load_full()));
+        for seconds in [946_684_800, 1_893_456_000, 253_402_300_799] {
+            let signing_key = KeyPair::generate().expect("a key");
+            let mut params = CertificateParams::new(["a.test".to_owned()]).expect("a name");
+            params.not_before = SystemTime::UNIX_EPOCH.into();
+            params.not_after = (SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).into();
+            let leaf = params.self_signed(&signing_key).expect("signed").pem();
+            let certificate = files.write("tls.crt", &(leaf + &pair().0));
+            let key = files.write("tls.key", &signing_key.serialize_pem());
+            let certificates = Certificates::from_files(&certificate, &key).expect("valid");
+            assert_eq!(certificates.expiration().cast_unsigned(), seconds);
+        }
     }
 
     #[test]

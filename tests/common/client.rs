@@ -20,47 +20,71 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A certificate authority and a server certificate, as files for `--tls-cert` and `--tls-key`.
+/// A certificate authority and the certificate of a server, as files for `--tls-cert` and `--tls-key`.
 #[derive(Debug)]
 pub struct Authority {
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// Where the server listens.
+    pub address: String,
+    names: Vec<String>,
     /// The authority's certificate, in PEM.
     pub ca: String,
-    root: CertificateDer<'static>,
+    root: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A server certificate with that of its authority behind it, and its key, in PEM.
+#[derive(Debug)]
+pub struct Issued {
+    pub certificate: String,
+    pub key: String,
+    /// What a client is shown.
+    pub chain: Vec<CertificateDer<'static>>,
 }
 
 impl Authority {
     /// For a server on loopback.
     pub fn new(folder: &Path) -> Self {
-        Self::of(folder, &["localhost", "127.0.0.1", "::1"])
+        Self::of(folder, "127.0.0.1", &["localhost", "::1"])
     }
 
-    /// For a server of these names and addresses.
-    pub fn of(folder: &Path, names: &[&str]) -> Self {
+    /// For a server on this address, which has these names too.
+    pub fn of(folder: &Path, address: &str, names: &[&str]) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-        let leaf_key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(names).unwrap();
-        let leaf = leaf.signed_by(&leaf_key, &ca).unwrap();
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
-        fs::write(&certificate, leaf.pem() + &ca.pem()).unwrap();
-        fs::write(&key, leaf_key.serialize_pem()).unwrap();
-        let root = ca.der().clone();
-        Self {
+        let authority = Self {
             certificate,
             key,
-            ca: ca.pem(),
+            address: address.to_owned(),
+            names: names.iter().map(ToString::to_string).collect(),
+            ca: root.pem(),
             root,
+        };
+        let issued = authority.issue();
+        fs::write(&authority.certificate, issued.certificate).unwrap();
+        fs::write(&authority.key, issued.key).unwrap();
+        authority
+    }
+
+    /// A new certificate for the server.
+    pub fn issue(&self) -> Issued {
+        let names = [&[self.address.clone()], &self.names[..]].concat();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(names).unwrap();
+        let leaf = leaf.signed_by(&key, &self.root).unwrap();
+        Issued {
+            certificate: leaf.pem() + &self.ca,
+            key: key.serialize_pem(),
+            chain: vec![leaf.der().clone(), self.root.der().clone()],
         }
     }
 
     /// A client's configuration that trusts this authority, and speaks only `versions`.
     pub fn trust(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(self.root.clone()).unwrap();
+        roots.add(self.root.der().clone()).unwrap();
         ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
             .unwrap()

@@ -10,6 +10,8 @@
 pub mod assets;
 pub mod client;
 pub mod cluster;
+pub mod fake_api;
+pub mod mount;
 pub mod mutate;
 pub mod registry;
 pub mod serve;
@@ -39,8 +41,13 @@ pub fn soon() -> Instant {
 
 /// Waits for what another task or process does a moment later, such as logging a request that it has answered.
 pub async fn wait_for(condition: impl Fn() -> bool) {
+    wait_until(async || condition()).await;
+}
+
+/// The same for what has to be asked for.
+pub async fn wait_until(condition: impl AsyncFn() -> bool) {
     for _ in 0..3000 {
-        if condition() {
+        if condition().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -82,7 +82,11 @@ pub(crate) fn mutate_with(
     };
     let digests = draft.questions().iter().map(look_up).collect();
     let account = draft.account().and(account).cloned().map(Arc::new);
-    let outcome = draft.settle(&Facts { digests, account });
+    let outcome = draft.settle(&Facts {
+        digests,
+        account,
+        ..Facts::default()
+    });
     apply(
         change.object,
         &outcome.patch().unwrap_or_else(|| b"[]".to_vec()),

@@ -44,7 +44,7 @@ fn binary() -> PathBuf {
 }
 
 impl Served {
-    /// Starts the binary with a configuration; an empty text means the defaults.
+    /// Starts the binary without a cluster, with a configuration; an empty text means the defaults.
     pub fn start(configuration: &str) -> Self {
         Self::start_with(configuration, &[])
     }
@@ -62,22 +62,36 @@ impl Served {
 
     /// Starts the binary with exactly these further arguments.
     pub fn start_bare(configuration: &str, arguments: &[&str]) -> Self {
-        Self::start_at("127.0.0.1", "localhost", configuration, arguments)
+        Self::start_as(Authority::new, configuration, arguments)
     }
 
     /// The same on another address, with a certificate for it and for this name.
     pub fn start_at(address: &str, name: &str, configuration: &str, arguments: &[&str]) -> Self {
+        let authority = |folder: &Path| Authority::of(folder, address, &[name]);
+        Self::start_as(authority, configuration, arguments)
+    }
+
+    fn start_as(
+        authority: impl FnOnce(&Path) -> Authority,
+        configuration: &str,
+        arguments: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("surepull.yaml");
         fs::write(&file, configuration).expect("the configuration is written");
-        let authority = Authority::of(folder.path(), &[name, address]);
+        let authority = authority(folder.path());
+        Self::launch(folder, authority, arguments)
+    }
+
+    /// Starts the binary on what is in a folder: `surepull.yaml`, and the files of the authority.
+    pub fn launch(folder: TempDir, authority: Authority, arguments: &[&str]) -> Self {
         let log = File::create(folder.path().join("log")).expect("a log");
         let mut child = Command::new(binary())
             .arg("serve")
-            .args(["--listen", &format!("{address}:0")])
+            .args(["--listen", &format!("{}:0", authority.address)])
             .args(["--ops-listen", "127.0.0.1:0"])
             .arg("--config")
-            .arg(&file)
+            .arg(folder.path().join("surepull.yaml"))
             .arg("--tls-cert")
             .arg(&authority.certificate)
             .arg("--tls-key")
@@ -91,8 +105,8 @@ impl Served {
         let stdout = child.stdout.take().expect("its stdout");
         let mut lines = BufReader::new(stdout).lines();
         let addresses = (
-            said_address(&mut lines, "listening on https://"),
-            said_address(&mut lines, "ops on http://"),
+            address(&mut lines, "listening on https://"),
+            address(&mut lines, "ops on http://"),
         );
         let (Some(addr), Some(ops)) = addresses else {
             let _ = child.kill();
@@ -128,6 +142,18 @@ impl Served {
         self.client.get(&format!("http://{}{path}", self.ops)).await
     }
 
+    /// The value of a metric, named with its labels as `/metrics` writes them; none where there is no such line.
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        let text = self.ops("/metrics").await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse().ok()
+    }
+
+    /// The folder with its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -140,8 +166,17 @@ impl Served {
 
     /// Asks it to stop, as the kubelet does.
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Asks it to look at its files at once.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
         let done = Command::new("kill")
-            .args(["-TERM", &self.pid().to_string()])
+            .args([signal, &self.pid().to_string()])
             .status();
         assert!(done.expect("kill runs").success());
     }
@@ -162,7 +197,7 @@ impl Drop for Served {
     }
 }
 
-fn said_address(lines: &mut Lines<BufReader<ChildStdout>>, before: &str) -> Option<SocketAddr> {
+fn address(lines: &mut Lines<BufReader<ChildStdout>>, before: &str) -> Option<SocketAddr> {
     let line = lines.next()?.ok()?;
     line.strip_prefix(before)?.parse().ok()
 }

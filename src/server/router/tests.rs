@@ -242,3 +242,30 @@ async fn the_budget_is_the_callers() {
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
     headers[name].to_str().expect("text")
 }
+
+/// Answers with its name, when told to.
+struct Named(&'static str, Notify);
+
+impl Review for Named {
+    async fn mutate(&self, _body: &[u8], _budget: Duration) -> Result<Vec<u8>, BadRequest> {
+        self.1.notified().await;
+        Ok(self.0.into())
+    }
+
+    fn validate(&self, _body: &[u8]) -> Result<Vec<u8>, BadRequest> {
+        Ok(self.0.into())
+    }
+}
+
+#[tokio::test]
+async fn whoever_began_a_review_ends_it() {
+    let [old, new] = ["old", "new"].map(|name| Arc::new(Named(name, Notify::new())));
+    let live = Arc::new(ArcSwap::new(old.clone()));
+    let swap = async {
+        live.store(new);
+        assert_eq!(live.validate(b"").expect("an answer"), b"new");
+        old.1.notify_one();
+    };
+    let (answer, ()) = tokio::join!(live.mutate(b"", BUDGET), swap);
+    assert_eq!(answer.expect("an answer"), b"old");
+}

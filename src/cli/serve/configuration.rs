@@ -1,0 +1,142 @@
+//! The configuration that is in effect, and how the next one takes its place: whole, between two reviews.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::admission::Admission;
+use crate::cluster::Cluster;
+use crate::config::{self, Cache, Configuration};
+use crate::credentials::{self, Keyring};
+use crate::mutation::Settings;
+use crate::pipeline::Pipeline;
+use crate::registry::Resolver;
+use crate::reload::{Reload, Snapshot};
+use crate::workload::Kinds;
+
+/// What answers reviews at the moment.
+pub(super) type InEffect = Arc<ArcSwap<Admission>>;
+
+/// What answers reviews without a configuration file, by the defaults.
+pub(super) fn by_default(cluster: Arc<dyn Cluster>) -> anyhow::Result<InEffect> {
+    let resolver = Resolver::new(&[], &Cache::default())?;
+    let pipeline = Pipeline::new(Settings::default(), resolver, Keyring::default(), cluster);
+    let admission = Admission::new(Kinds::default(), pipeline);
+    Ok(Arc::new(ArcSwap::from_pointee(admission)))
+}
+
+/// The configuration file.
+pub(super) struct ConfigurationFile {
+    file: PathBuf,
+    in_effect: InEffect,
+    source: Source,
+}
+
+/// A configuration, and what the files that it names held when it was read. The default is what [`by_default`] is made
+/// of.
+#[derive(Default)]
+pub(super) struct Source {
+    configuration: Configuration,
+    authorities: Snapshot,
+    documents: Snapshot,
+}
+
+impl ConfigurationFile {
+    /// The file that decides from now on what `in_effect`, as [`by_default`] made it, is.
+    pub(super) fn new(file: PathBuf, in_effect: InEffect) -> Self {
+        Self {
+            file,
+            in_effect,
+            source: Source::default(),
+        }
+    }
+
+    /// What answers reviews by this source. What it has in common with the current one is kept, with its state.
+    fn admission(&self, source: &Source) -> anyhow::Result<Admission> {
+        let Configuration {
+            settings,
+            kinds,
+            registries,
+            cache,
+            credentials,
+        } = &source.configuration;
+        let current = self.in_effect.load();
+        let resolver = current.pipeline().resolver();
+        let resolver = if source.resolves_like(&self.source) {
+            resolver.clone()
+        } else {
+            Resolver::with_metrics(registries, cache, resolver.metrics().clone())?
+        };
+        let keyring = credentials::read(&credentials.docker_config)?;
+        let pipeline = current
+            .pipeline()
+            .successor(settings.clone(), resolver, keyring);
+        Ok(Admission::new(kinds.clone(), pipeline))
+    }
+}
+
+impl Reload for ConfigurationFile {
+    type Fresh = (Source, Admission);
+    const WHAT: &'static str = "configuration";
+
+    fn read(&self) -> (Vec<PathBuf>, anyhow::Result<Self::Fresh>) {
+        let mut files = vec![self.file.clone()];
+        let configuration = match config::load(&self.file) {
+            Ok(configuration) => configuration,
+            Err(error) => return (files, Err(error.into())),
+        };
+        files.extend(authorities(&configuration).cloned());
+        files.extend_from_slice(&configuration.credentials.docker_config);
+        let source = Source::new(configuration);
+        let admission = self.admission(&source);
+        (files, admission.map(|admission| (source, admission)))
+    }
+
+    fn apply(&mut self, (source, admission): Self::Fresh) -> String {
+        let changes = source.changes(&self.source);
+        self.source = source;
+        self.in_effect.store(Arc::new(admission));
+        if changes.is_empty() {
+            return "nothing that counts".to_owned();
+        }
+        changes.join(", ")
+    }
+}
+
+impl Source {
+    fn new(configuration: Configuration) -> Self {
+        Self {
+            authorities: Snapshot::of(authorities(&configuration)),
+            documents: Snapshot::of(&configuration.credentials.docker_config),
+            configuration,
+        }
+    }
+
+    fn resolves_like(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.configuration, &other.configuration);
+        ours.registries == theirs.registries
+            && ours.cache == theirs.cache
+            && self.authorities == other.authorities
+    }
+
+    /// The top-level keys of the file that mean something else than in `other`, if only by the files that they name.
+    fn changes(&self, other: &Self) -> Vec<&'static str> {
+        let mut changes = self.configuration.changes(&other.configuration);
+        for (key, changed) in [
+            ("registries", self.authorities != other.authorities),
+            ("credentials", self.documents != other.documents),
+        ] {
+            if changed && !changes.contains(&key) {
+                changes.push(key);
+            }
+        }
+        changes
+    }
+}
+
+/// The files of certificate authorities that a configuration names.
+fn authorities(configuration: &Configuration) -> impl Iterator<Item = &PathBuf> {
+    let registries = configuration.registries.iter();
+    registries.filter_map(|registry| registry.ca.as_ref())
+}
