@@ -58,7 +58,11 @@ impl Authority {
             certificate,
             key,
             address: address.to_owned(),
-            names: names.iter().map(ToString::to_string).collect(),
+            names: [&[address], names]
+                .concat()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             ca: root.pem(),
             root,
         };
@@ -70,9 +74,8 @@ impl Authority {
 
     /// A new certificate for the server.
     pub fn issue(&self) -> Issued {
-        let names = [&[self.address.clone()], &self.names[..]].concat();
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(names).unwrap();
+        let leaf = CertificateParams::new(self.names.clone()).unwrap();
         let leaf = leaf.signed_by(&key, &self.root).unwrap();
         Issued {
             certificate: leaf.pem() + &self.ca,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process;
 
 /// Where cgroups are.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -13,8 +14,9 @@ const NAME: &str = "k8s.io";
 /// Whether cgroups can be made.
 pub fn probe() -> Result<(), String> {
     hierarchies().iter().try_for_each(|folder| {
-        let group = folder.join(NAME);
-        fs::create_dir_all(&group).map_err(|error| format!("{}: {error}", group.display()))
+        let group = folder.join(format!("surepull-{}", process::id()));
+        let tried = fs::create_dir(&group).and_then(|()| fs::remove_dir(&group));
+        tried.map_err(|error| format!("{}: {error}", group.display()))
     })
 }
 
