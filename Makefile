@@ -13,7 +13,7 @@ CARGO_DENY_VERSION := 0.20.2
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: assets ## run the main job on real reviews, with a registry on loopback; no cluster, no internet
@@ -21,7 +21,7 @@ demo: assets ## run the main job on real reviews, with a registry on loopback; n
 	cargo run --locked --quiet --example demo
 
 .PHONY: test
-test: assets ## run all tests
+test: assets node-packages ## run all tests; E2E_NODE=skip leaves out those on a real node
 	cargo test --locked
 
 .PHONY: check
@@ -49,3 +49,7 @@ bench: ## measure the served binary beside a bare echo, and count the handler's 
 .PHONY: assets
 assets: ## build what tests and demos need beside the crate: a real registry, a real Kubernetes (needs Go)
 	@SUREPULL_ASSETS="$(SUREPULL_ASSETS)" REGISTRY="$(REGISTRY_MODULE)@$(REGISTRY_VERSION)" tests/kube/build.sh
+
+.PHONY: node-packages
+node-packages: ## install what the tests on a real node need (Debian packages), where root runs this
+	@[ "$(E2E_NODE)" = skip ] || [ "$$(id -u)" != 0 ] || tests/node/packages.sh install
