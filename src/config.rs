@@ -35,7 +35,7 @@ pub const KIND: &str = "Configuration";
 pub struct Configuration {
     /// What the mutation room is told.
     pub settings: Settings,
-    /// The kinds that are looked into: the built-in ones, and the custom resources of the file.
+    /// The kinds that are looked into: the built-in ones, and the custom resources and presets of the file.
     pub kinds: Kinds,
     /// How registries are reached; the order is that of the file.
     pub registries: Vec<Registry>,
@@ -48,7 +48,7 @@ pub struct Configuration {
 /// Where one kind of custom resource holds its pods.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("anyOf" = [{"required": ["templates"]}, {"required": ["podSpecs"]}]))]
+#[schemars(extend("anyOf" = [{"required": ["templates"]}, {"required": ["podSpecs"]}, {"required": ["containers"]}]))]
 pub struct CustomResource {
     /// The API group, without a version: `argoproj.io`.
     #[serde(deserialize_with = "values::group")]
@@ -64,6 +64,10 @@ pub struct CustomResource {
     /// JSON pointers to its bare pod specs (objects with `containers`).
     #[serde(default)]
     pub pod_specs: Vec<Pointer>,
+    /// JSON pointers to single containers outside of pod specs (objects with `image` and `imagePullPolicy`); to each of
+    /// a list with `*`: `/spec/steps/*`.
+    #[serde(default)]
+    pub containers: Vec<Pointer>,
 }
 
 /// How the images of some registries are looked up. The first entry whose `match` fits counts.

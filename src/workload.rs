@@ -5,6 +5,7 @@ mod lenient;
 mod meta;
 mod object;
 mod pod_spec;
+mod presets;
 mod scope;
 mod shape;
 mod survey;
@@ -13,6 +14,7 @@ pub use kinds::{Class, Conflict, Kinds, Workload};
 pub use object::{
     Annotations, List, Meta, Object, PodSpec, Presence, Slot, SlotKind, SlotName, Template, Text,
 };
+pub use presets::{Preset, Resource};
 pub use scope::{Operation, Reach, Scope, scope};
 pub use shape::{Leaf, PathError, Shape};
 pub use survey::Survey;

@@ -197,12 +197,12 @@ async fn a_pull_secret_is_read_once_in_a_while() {
         tokio::time::resume();
     };
     later(1).await;
-    assert_eq!(passwords(&*cluster.secret("s").await.unwrap()), ["first"]);
+    assert_eq!(passwords(&cluster.secret("s").await.unwrap()), ["first"]);
     api.reply(&path, pull_secret("second"));
-    assert_eq!(passwords(&*cluster.secret("s").await.unwrap()), ["first"]);
+    assert_eq!(passwords(&cluster.secret("s").await.unwrap()), ["first"]);
     assert_eq!(api.gets(&path), 2);
     later(10).await;
-    assert_eq!(passwords(&*cluster.secret("s").await.unwrap()), ["second"]);
+    assert_eq!(passwords(&cluster.secret("s").await.unwrap()), ["second"]);
     assert_eq!(api.gets(&path), 3);
     api.assert_secrets_are_read_by_name();
 }

@@ -158,6 +158,13 @@ fn objects() -> impl Strategy<Value = (Value, Value)> {
         map(vec![("x/y", template()), ("b", template())])
     ]
     .boxed();
+    let container = || {
+        map(vec![
+            ("name", name()),
+            ("image", text(&IMAGES)),
+            ("imagePullPolicy", policy()),
+        ])
+    };
     let boat = map(vec![("template", template()), ("name", name())]);
     let kinds = [
         ("v1", "Pod", object(pod_spec())),
@@ -182,6 +189,8 @@ fn objects() -> impl Strategy<Value = (Value, Value)> {
                 mostly(map(vec![
                     ("ships", ships),
                     ("boats", mostly(list(boat)).boxed()),
+                    ("crew", mostly(list(container())).boxed()),
+                    ("pilot", mostly(container()).boxed()),
                 ]))
                 .boxed(),
             ),
@@ -238,6 +247,8 @@ fn kinds() -> Kinds {
             [
                 ("/spec/ships/*", Leaf::Template),
                 ("/spec/boats/*/template", Leaf::Template),
+                ("/spec/crew/*", Leaf::Container),
+                ("/spec/pilot", Leaf::Container),
             ],
         )
         .expect("a new kind");

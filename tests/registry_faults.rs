@@ -209,10 +209,10 @@ async fn every_status_has_its_class() {
         assert_eq!(error.class(), class, "{status}: {error}");
         assert_eq!(server.lines().len(), requests, "{status}");
         let text = error.to_string();
-        assert!(
-            text.starts_with("registry.test: ") && text.contains("app:1"),
-            "{text}"
-        );
+        assert!(text.starts_with("registry.test: "), "{text}");
+        // A registry that is out of order is so whatever the image.
+        let names_image = class != Class::Unavailable;
+        assert_eq!(text.contains("app:1"), names_image, "{text}");
         assert_eq!(text.contains("(CODE: in  words)"), requests == 2, "{text}");
         if let Error::RateLimited { retry_after, .. } = &*error {
             assert_eq!(*retry_after, Some(Duration::from_secs(7)));

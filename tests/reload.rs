@@ -45,7 +45,8 @@ fn mounted(configuration: &str) -> Served {
         ("tls.key", &read(&authority.key)),
     ];
     mount(folder.path(), &files);
-    Served::launch(folder, authority, &EAGER)
+    let arguments = [&["--standalone"][..], &EAGER].concat();
+    Served::launch(folder, authority, &arguments)
 }
 
 /// A server on plain files.

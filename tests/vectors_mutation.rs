@@ -28,7 +28,8 @@ fn nothing() -> Settings {
 
 /// Where a slot and its fields are.
 fn pointer(spec: &str, slot: &Slot<'_>, field: &str) -> String {
-    format!("{spec}/{}/{}/{field}", slot.kind.list(), slot.index)
+    let list = slot.kind.list().expect("a built-in kind has pod specs");
+    format!("{spec}/{list}/{}/{field}", slot.index)
 }
 
 /// The pull policies of an object, by JSON pointer, the empty ones left out.

@@ -68,6 +68,7 @@ pub(super) struct Arguments {
         conflicts_with = "standalone"
     )]
     kubeconfig: Option<PathBuf>,
+
     /// How often the files of certificate and configuration are looked at for changes; `0s` leaves it to SIGHUP.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, env = "SUREPULL_RELOAD_INTERVAL")]
     reload_interval: Duration,

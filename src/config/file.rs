@@ -6,7 +6,7 @@ use serde_saphyr::Spanned;
 
 use super::{Cache, Configuration, Credentials, CustomResource, Registry, values};
 use crate::mutation::{Always, Mode, Pin, PullSecrets, Settings};
-use crate::workload::Kinds;
+use crate::workload::{Kinds, Preset};
 
 /// The configuration of surepull. Whatever is left out has its default; an empty file is a useful configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,7 +46,11 @@ pub(super) struct File {
     )]
     #[schemars(inner(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")))]
     excluded_namespaces: Vec<String>,
-    /// Custom resources that hold pod templates or pod specs; at most one entry for a group and kind.
+    /// Well-known projects whose custom resources are looked into.
+    #[serde(default)]
+    pub(super) presets: Vec<Preset>,
+    /// Custom resources that hold pod templates, pod specs or containers; at most one entry for a group and kind, which
+    /// replaces what a preset says of it.
     #[serde(default)]
     #[schemars(with = "Vec<CustomResource>")]
     pub(super) custom_resources: Entries<CustomResource>,

@@ -12,7 +12,7 @@ use serde_saphyr::{Error as Yaml, Location, MessageFormatter, UserMessageFormatt
 use super::error::nearest;
 use super::file::{Entries, File, Header};
 use super::{API_VERSION, Configuration, CustomResource, Error, KIND};
-use crate::workload::{Kinds, Leaf};
+use crate::workload::{Kinds, Leaf, Preset};
 
 /// The largest file that is read: what a `ConfigMap` can hold.
 pub const MAX_BYTES: u64 = 1024 * 1024;
@@ -48,7 +48,7 @@ pub fn parse(bytes: &[u8]) -> Result<Configuration, Error> {
         |entry| format!("{}/{}", entry.group, entry.kind),
         "name all paths in one entry",
     )?;
-    let kinds = kinds(&file.custom_resources)?;
+    let kinds = kinds(&file.custom_resources, &file.presets)?;
     check_unique(
         "registries",
         &file.registries,
@@ -58,8 +58,8 @@ pub fn parse(bytes: &[u8]) -> Result<Configuration, Error> {
     Ok(file.into_configuration(kinds))
 }
 
-/// The built-in kinds and these.
-fn kinds(entries: &Entries<CustomResource>) -> Result<Kinds, Error> {
+/// The built-in kinds, these, and those of the presets that are not among these.
+fn kinds(entries: &Entries<CustomResource>, presets: &[Preset]) -> Result<Kinds, Error> {
     let mut kinds = Kinds::default();
     for (index, entry) in entries.0.iter().enumerate() {
         let CustomResource {
@@ -67,16 +67,24 @@ fn kinds(entries: &Entries<CustomResource>) -> Result<Kinds, Error> {
             kind,
             templates,
             pod_specs,
+            containers,
         } = &entry.value;
-        let templates = templates.iter().map(|path| (path.as_str(), Leaf::Template));
-        let pod_specs = pod_specs.iter().map(|path| (path.as_str(), Leaf::Spec));
-        kinds
-            .add(group, kind, templates.chain(pod_specs))
-            .map_err(|conflict| {
-                let error =
-                    Error::new(conflict.to_string()).key(format!("customResources[{index}]"));
-                placed(error, entry.referenced)
-            })?;
+        let lists = [
+            (templates, Leaf::Template),
+            (pod_specs, Leaf::Spec),
+            (containers, Leaf::Container),
+        ];
+        let paths = lists.iter().flat_map(|(paths, leaf)| {
+            let leaf = *leaf;
+            paths.iter().map(move |path| (path.as_str(), leaf))
+        });
+        kinds.add(group, kind, paths).map_err(|conflict| {
+            let error = Error::new(conflict.to_string()).key(format!("customResources[{index}]"));
+            placed(error, entry.referenced)
+        })?;
+    }
+    for preset in presets {
+        kinds.add_preset(*preset);
     }
     Ok(kinds)
 }

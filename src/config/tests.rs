@@ -59,7 +59,9 @@ fn every_setting_is_taken_over() {
         "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, skip: {never: false}}\n\
          pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', maxEntries: 5}\n\
          credentials: {dockerConfig: [/etc/docker.json]}\n\
-         customResources:\n- {group: a.b, kind: C, podSpecs: ['/a/*/b~1c']}\n"
+         presets: [tekton, jobset, tekton]\n\
+         customResources:\n- {group: a.b, kind: C, podSpecs: ['/a/*/b~1c'], containers: [/c]}\n\
+         - {group: jobset.x-k8s.io, kind: JobSet, templates: [/mine]}\n"
     );
     let read = parse(text.as_bytes()).expect("valid");
     assert_eq!(read.settings.mode, Mode::Audit);
@@ -77,11 +79,20 @@ fn every_setting_is_taken_over() {
         read.credentials.docker_config[0].to_str(),
         Some("/etc/docker.json")
     );
-    let shape = &read.kinds.find("a.b", "C").expect("the kind").shape;
-    assert_eq!(
-        *shape,
-        Shape::path("/a/*/b~1c", Leaf::Spec).expect("a path")
-    );
+    let shape = |group, kind| &read.kinds.find(group, kind).expect("the kind").shape;
+    let mut paths = Shape::path("/a/*/b~1c", Leaf::Spec).expect("a path");
+    paths.add("/c", Leaf::Container).expect("another path");
+    assert_eq!(*shape("a.b", "C"), paths);
+    let mut task = Shape::path("/spec/steps/*", Leaf::Container).expect("a path");
+    task.add("/spec/sidecars/*", Leaf::Container)
+        .expect("another path");
+    task.add("/spec/stepTemplate", Leaf::Container)
+        .expect("another path");
+    assert_eq!(*shape("tekton.dev", "Task"), task);
+    // The user's entry counts, not the preset's.
+    let mine = Shape::path("/mine", Leaf::Template).expect("a path");
+    assert_eq!(*shape("jobset.x-k8s.io", "JobSet"), mine);
+    assert!(read.kinds.find("serving.knative.dev", "Service").is_none());
 }
 
 #[test]
@@ -177,7 +188,7 @@ fn mistakes_name_place_key_and_remedy() {
         ),
         (
             "customResources:\n- {group: a, kind: B}\n",
-            "line 4, column 3: customResources[0]: B of group \"a\" has neither templates nor podSpecs; give at least one path",
+            "line 4, column 3: customResources[0]: B of group \"a\" has no templates, podSpecs or containers; give at least one path",
         ),
         (
             "customResources:\n- {group: a/v1, kind: B, templates: [/b]}\n",
@@ -202,6 +213,10 @@ fn mistakes_name_place_key_and_remedy() {
         (
             "customResources:\n- {group: a, kind: B, templates: [/b, /b/c]}\n",
             "line 4, column 3: customResources[0]: \"/b/c\" runs through or ends in the same place as another path of this kind",
+        ),
+        (
+            "presets: [knative, argo-rollout]\n",
+            "line 3, column 20: presets[1]: `argo-rollout` is not a value of this key; did you mean `argo-rollouts`?",
         ),
         (
             "registries: [{match: 'r.io/*'}]\n",
@@ -230,6 +245,8 @@ fn pointers_are_pointers() {
         ("/spec//template", "empty segment"),
         ("/a~b", "bare `~`"),
         ("/a~", "bare `~`"),
+        ("/metadata/annotations", "its metadata"),
+        ("/*/template", "its metadata"),
     ] {
         let body = format!("customResources: [{{group: a, kind: B, templates: ['{pointer}']}}]\n");
         let error = error(&body);

@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::workload::{Leaf, PathError, Shape};
 
-/// A JSON pointer (RFC 6901) below the root; a segment `*` runs through every element of an array or every value of a
+/// A JSON pointer (RFC 6901) into the object, its metadata aside; a segment `*` runs through every element of an array or every value of a
 /// map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-#[schemars(extend("pattern" = r"^(/([^/~]|~[01])+)+$"))]
+#[schemars(extend("pattern" = r"^(/([^/~]|~[01])+)+$", "not" = {"pattern": r"^/(metadata|\*)(/|$)"}))]
 pub struct Pointer(String);
 
 impl Pointer {

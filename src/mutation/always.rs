@@ -65,7 +65,7 @@ pub fn violations(review: &Review<'_>, settings: &Settings) -> Vec<String> {
         .by_ref()
         .take(TOLD)
         .map(|(slot, policy)| {
-            let (list, index, field) = (slot.kind.list(), slot.index, slot.kind.policy().replace('/', "."));
+            let (list, index, field) = (slot.kind.list().unwrap_or_default(), slot.index, slot.kind.policy().replace('/', "."));
             let policy = beginning(policy);
             format!(
                 "pods {name:?} is forbidden: spec.{list}[{index}].{field}: Unsupported value: {policy:?}: supported values: \"Always\""

@@ -207,7 +207,7 @@ impl<'r> Drafter<'r> {
         });
         let rule = Rule {
             always: always::applies(class, settings),
-            fill: settings.pull_policy,
+            fill: settings.pull_policy && (class != Class::Custom || policy::is_settled(slot)),
             reach: self.scope.policy(slot.kind),
         };
         let policy = policy::policy(slot, old, same_image, rule);

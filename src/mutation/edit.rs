@@ -9,7 +9,7 @@ use super::PINNED;
 /// One change of one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit<'r> {
-    /// JSON pointer of the pod spec; unused for the object's annotation.
+    /// JSON pointer of the pod spec, or of a single container; unused for the object's annotation.
     pub spec: &'r str,
     /// Which field.
     pub field: Field<'r>,
@@ -53,9 +53,11 @@ pub enum Change {
 impl fmt::Display for Edit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.field {
-            Field::Image(kind, index, name) => format!("the image of {}", slot(kind, index, name)),
+            Field::Image(kind, index, name) => {
+                format!("the image of {}", place(kind, index, name, self.spec))
+            }
             Field::Policy(kind, index, name) => {
-                format!("the pull policy of {}", slot(kind, index, name))
+                format!("the pull policy of {}", place(kind, index, name, self.spec))
             }
             Field::PullSecrets => "imagePullSecrets".to_owned(),
             Field::Annotation => format!("annotation {PINNED}"),
@@ -75,26 +77,19 @@ impl fmt::Display for Edit<'_> {
     }
 }
 
-/// A slot by its name, or for want of one by its position.
-fn slot(kind: SlotKind, index: usize, name: &str) -> String {
-    let nameless = SlotName::Nameless(index);
-    let identity = if name.is_empty() {
-        nameless
-    } else {
-        SlotName::Named(name)
-    };
-    place(kind, &identity.to_string())
-}
-
-/// A slot as people call it.
-pub(super) fn place(kind: SlotKind, name: &str) -> String {
-    let kind = match kind {
+/// A slot as people call it: by its name, or for want of one by its position or its place.
+pub(super) fn place(kind: SlotKind, index: usize, name: &str, at: &str) -> String {
+    let noun = match kind {
         SlotKind::Init => "init container",
-        SlotKind::Container => "container",
+        SlotKind::Container | SlotKind::Single => "container",
         SlotKind::Ephemeral => "ephemeral container",
         SlotKind::Volume => "volume",
     };
-    format!("{kind} {name:?}")
+    match (name, kind) {
+        ("", SlotKind::Single) => format!("{noun} at {at}"),
+        ("", _) => format!("{noun} \"{}\"", SlotName::Nameless(index)),
+        _ => format!("{noun} {name:?}"),
+    }
 }
 
 #[cfg(test)]
@@ -102,19 +97,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_without_a_name_is_called_by_its_position() {
-        let edit = |name| Edit {
-            spec: "/spec",
-            field: Field::Image(SlotKind::Init, 2, name),
-            change: Change::Replace("app:1".to_owned()),
-        };
-        assert_eq!(
-            edit("c").to_string(),
-            "set the image of init container \"c\" to app:1"
-        );
-        assert_eq!(
-            edit("").to_string(),
-            "set the image of init container \"#2\" to app:1"
-        );
+    fn a_slot_without_a_name_is_called_by_its_place() {
+        for (kind, index, name, called) in [
+            (SlotKind::Init, 2, "c", "init container \"c\""),
+            (SlotKind::Init, 2, "", "init container \"#2\""),
+            (SlotKind::Single, 0, "c", "container \"c\""),
+            (SlotKind::Single, 0, "", "container at /spec/script"),
+        ] {
+            let edit = Edit {
+                spec: "/spec/script",
+                field: Field::Image(kind, index, name),
+                change: Change::Replace("app:1".to_owned()),
+            };
+            assert_eq!(
+                edit.to_string(),
+                format!("set the image of {called} to app:1")
+            );
+        }
     }
 }

@@ -76,8 +76,9 @@ impl Patch {
 /// The JSON pointer of the field, or of the map that has to be added first.
 fn path(edit: &Edit<'_>) -> String {
     let spec = edit.spec;
-    let slot = |kind: SlotKind, index: usize, field| {
-        [spec, "/", kind.list(), "/", &index.to_string(), "/", field].concat()
+    let slot = |kind: SlotKind, index: usize, field| match kind.list() {
+        Some(list) => [spec, "/", list, "/", &index.to_string(), "/", field].concat(),
+        None => [spec, "/", field].concat(),
     };
     match (edit.field, &edit.change) {
         (Field::Image(kind, index, _), _) => slot(kind, index, kind.image()),

@@ -1,8 +1,8 @@
 //! Which pull policy a slot gets: `Always` where that is enforced, else Kubernetes' default where there is none
 //! (`pkg/apis/core/v1/defaults.go`).
 
-use crate::image::default_policy;
-use crate::workload::{Reach, Slot};
+use crate::image::{Reference, default_policy};
+use crate::workload::{Reach, Slot, SlotKind};
 
 /// What the policy of one slot depends on, besides the slot itself.
 #[derive(Clone, Copy)]
@@ -13,6 +13,15 @@ pub(super) struct Rule {
     pub(super) fill: bool,
     /// Which slots may get a new policy.
     pub(super) reach: Reach,
+}
+
+/// Whether the slot of a custom resource is what its container will be, so that a policy that is absent there is absent
+/// for good. It is not where the image is yet to come, left out or a placeholder such as `{{inputs.parameters.image}}`:
+/// the default depends on it. Nor is it a single container: a controller may lay it over another one that has a policy
+/// (`pkg/apis/pipeline/v1/merge.go` of Tekton, `mergedTemplateDefaultsInto` in `workflow/controller/operator.go` of Argo
+/// Workflows), or have its own default (`ray-operator/controllers/ray/common/pod.go` of `KubeRay`).
+pub(super) fn is_settled(slot: &Slot<'_>) -> bool {
+    slot.kind != SlotKind::Single && Reference::parse(&slot.image).is_ok()
 }
 
 /// The new policy of a slot, if it gets one. `same_image` says that the image is the one that is stored.

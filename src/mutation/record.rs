@@ -67,13 +67,16 @@ impl Record {
         self.0.is_empty()
     }
 
-    /// The key of a slot: where its pod spec is, its list, its name.
+    /// The key of a slot: where its pod spec is, its list, its name. A single container is where it is.
     pub fn key(template: &Template<'_>, slot: &Slot<'_>) -> String {
+        let Some(list) = slot.kind.list() else {
+            return template.path().to_owned();
+        };
         let identity = match slot.identity() {
             SlotName::Named(name) => Cow::Borrowed(name),
             nameless @ SlotName::Nameless(_) => Cow::Owned(nameless.to_string()),
         };
-        [template.path(), "/", slot.kind.list(), "/", &*identity].concat()
+        [template.path(), "/", list, "/", &*identity].concat()
     }
 
     /// The text as the user wrote it, if what the slot holds now is what surepull made of that.

@@ -188,7 +188,9 @@ fn image<'f>(planned: &Planned<'_>, facts: &'f Facts) -> (Option<NewImage<'f>>, 
                 let why = answer
                     .and_then(|answer| answer.as_ref().err())
                     .map_or("no answer", |why| why);
-                let slot = place(planned.slot.kind, &planned.slot.identity().to_string());
+                let slot = planned.slot;
+                let name = slot.name.as_deref().unwrap_or_default();
+                let slot = place(slot.kind, slot.index, name, &planned.template.at);
                 let state = if fallback.is_some() {
                     "keeps the digest it has"
                 } else {

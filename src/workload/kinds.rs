@@ -1,5 +1,6 @@
 //! The kinds that hold pod specs.
 
+use super::presets::Preset;
 use super::shape::{Leaf, PathError, Shape};
 
 /// The built-in kinds: API group, kind, where the pod template is, class. No other built-in kind of Kubernetes 1.37
@@ -62,7 +63,9 @@ pub enum Conflict {
         kind: String,
     },
     /// It has no path.
-    #[error("{kind} of group {group:?} has neither templates nor podSpecs; give at least one path")]
+    #[error(
+        "{kind} of group {group:?} has no templates, podSpecs or containers; give at least one path"
+    )]
     Pathless {
         /// The API group.
         group: String,
@@ -99,7 +102,18 @@ impl Kinds {
             .find(|workload| workload.kind == kind && workload.group == group)
     }
 
-    /// Adds a custom resource with the JSON pointers of its pod templates and pod specs.
+    /// Adds the custom resources of a project, but for those that are there already.
+    pub fn add_preset(&mut self, preset: Preset) {
+        for resource in preset.resources() {
+            if self.find(resource.group, resource.kind).is_none() {
+                let paths = resource.paths.iter().map(|(path, leaf)| (&**path, *leaf));
+                let added = self.add(resource.group, resource.kind, paths);
+                debug_assert!(added.is_ok(), "{resource:?}: {added:?}");
+            }
+        }
+    }
+
+    /// Adds a custom resource with the JSON pointers of its pod templates, pod specs and single containers.
     pub fn add<'p>(
         &mut self,
         group: &str,

@@ -13,10 +13,10 @@ pub struct Object<'a> {
     pub templates: Vec<Template<'a>>,
 }
 
-/// A pod template, or a bare pod spec inside a custom resource.
+/// A pod template, or a bare pod spec or a single container inside a custom resource.
 #[derive(Debug, Default)]
 pub struct Template<'a> {
-    /// JSON pointer of the pod spec, e.g. `/spec/template/spec`.
+    /// JSON pointer of the pod spec, e.g. `/spec/template/spec`, or of the single container.
     pub at: String,
     /// The pointer with the names of array elements in place of their positions, where they have names.
     pub named: Option<String>,
@@ -159,7 +159,7 @@ impl<'a> PodSpec<'a> {
     }
 }
 
-/// The lists of a pod spec that name images.
+/// The places that name images: the lists of a pod spec, and containers outside of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SlotKind {
     /// `initContainers[]`
@@ -170,19 +170,22 @@ pub enum SlotKind {
     Ephemeral,
     /// `volumes[].image`
     Volume,
+    /// A container that is in no list of a pod spec: a path of a custom resource leads to it.
+    Single,
 }
 
 impl SlotKind {
-    /// All of them, in the order in which Kubernetes' `AlwaysPullImages` plugin visits them.
+    /// All that a pod spec lists, in the order in which Kubernetes' `AlwaysPullImages` plugin visits them.
     pub const ALL: [Self; 4] = [Self::Init, Self::Container, Self::Ephemeral, Self::Volume];
 
-    /// The member of the pod spec that lists slots of this kind.
-    pub fn list(self) -> &'static str {
+    /// The member of the pod spec that lists slots of this kind, if one does.
+    pub fn list(self) -> Option<&'static str> {
         match self {
-            Self::Init => "initContainers",
-            Self::Container => "containers",
-            Self::Ephemeral => "ephemeralContainers",
-            Self::Volume => "volumes",
+            Self::Init => Some("initContainers"),
+            Self::Container => Some("containers"),
+            Self::Ephemeral => Some("ephemeralContainers"),
+            Self::Volume => Some("volumes"),
+            Self::Single => None,
         }
     }
 
@@ -205,12 +208,12 @@ impl SlotKind {
     }
 }
 
-/// One place of a pod spec that names an image.
+/// One place that names an image.
 #[derive(Debug)]
 pub struct Slot<'a> {
     /// In which list it stands.
     pub kind: SlotKind,
-    /// At which position of that list.
+    /// At which position of that list; 0 for a single container.
     pub index: usize,
     /// Its name, if it has one that no other slot of its list has before it.
     pub name: Option<Cow<'a, str>>,
@@ -221,11 +224,12 @@ pub struct Slot<'a> {
 }
 
 impl Slot<'_> {
-    /// What tells this slot from the others of its list.
+    /// What tells this slot from the others of its list. A single container has no others: its place is enough.
     pub fn identity(&self) -> SlotName<'_> {
-        self.name
-            .as_deref()
-            .map_or(SlotName::Nameless(self.index), SlotName::Named)
+        match self.name.as_deref() {
+            Some(name) if self.kind != SlotKind::Single => SlotName::Named(name),
+            _ => SlotName::Nameless(self.index),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is read of a pod spec.
+//! What is read of a pod spec, and of a single container.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -22,12 +22,13 @@ impl<'de> Lenient<'de> for SpecReader {
         let mut slots = Vec::new();
         let (mut secrets, mut name, mut alias) = (None, None, None);
         while let Some(key) = map.next_key_seed(Read(Key))? {
-            if let Some(kind) = SlotKind::ALL.into_iter().find(|kind| kind.list() == key) {
+            let list = |kind: SlotKind| Some((kind, kind.list().filter(|list| *list == key)?));
+            if let Some((kind, list)) = SlotKind::ALL.into_iter().find_map(list) {
                 let reader = Read(SlotsReader {
                     kind,
                     slots: &mut slots,
                 });
-                once(&mut lists[kind as usize], &mut map, kind.list(), reader)?;
+                once(&mut lists[kind as usize], &mut map, list, reader)?;
                 continue;
             }
             match &*key {
@@ -100,9 +101,9 @@ impl<'de> Lenient<'de> for SlotsReader<'_, 'de> {
     }
 }
 
-struct SlotReader {
-    kind: SlotKind,
-    index: usize,
+pub(super) struct SlotReader {
+    pub(super) kind: SlotKind,
+    pub(super) index: usize,
 }
 
 impl<'de> Lenient<'de> for SlotReader {

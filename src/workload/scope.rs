@@ -52,7 +52,7 @@ impl Scope {
     /// Whether the image of a slot of this kind may get a new value.
     pub fn image(&self, kind: SlotKind) -> Reach {
         match kind {
-            SlotKind::Init | SlotKind::Container => self.containers,
+            SlotKind::Init | SlotKind::Container | SlotKind::Single => self.containers,
             SlotKind::Ephemeral => self.ephemeral,
             SlotKind::Volume => self.volumes,
         }

@@ -1,4 +1,4 @@
-//! A trie of paths that end in pod templates or pod specs.
+//! A trie of paths that end in pod templates, pod specs or single containers.
 
 /// What a path of a [`Shape`] ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,9 +7,11 @@ pub enum Leaf {
     Template,
     /// A bare `PodSpec`.
     Spec,
+    /// One `Container`, or what else has its `image` and `imagePullPolicy`, in a place or a list of its own making.
+    Container,
 }
 
-/// Where the pod templates and pod specs of one kind of object are.
+/// Where the pod templates, pod specs and single containers of one kind of object are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// Here.
@@ -31,6 +33,11 @@ pub enum PathError {
         "{0:?} has a bare `~`: in a JSON pointer `~` is written `~0`, and a `/` within a key `~1`"
     )]
     BareTilde(String),
+    /// It runs through the object's own metadata, or through every member of the object.
+    #[error(
+        "{0:?} begins where every object has its metadata, which holds no pods; begin with the member that does, e.g. \"/spec\""
+    )]
+    Metadata(String),
     /// It has an empty segment.
     #[error("{0:?} has an empty segment: remove the extra \"/\"")]
     EmptySegment(String),
@@ -55,6 +62,9 @@ impl Shape {
             .any(|rest| !rest.starts_with(['0', '1']))
         {
             return Err(PathError::BareTilde(pointer.to_owned()));
+        }
+        if matches!(segments.split('/').next(), Some("metadata" | "*")) {
+            return Err(PathError::Metadata(pointer.to_owned()));
         }
         for segment in segments.split('/').rev() {
             shape = match segment {
@@ -134,6 +144,13 @@ mod tests {
             Shape::path("/spec/", Leaf::Template),
             Err(PathError::EmptySegment(_))
         ));
+        for pointer in ["/metadata", "/metadata/annotations/a", "/*", "/*/template"] {
+            assert_eq!(
+                Shape::path(pointer, Leaf::Template),
+                Err(PathError::Metadata(pointer.to_owned()))
+            );
+        }
+        assert!(Shape::path("/spec/metadata/*", Leaf::Spec).is_ok());
         for (first, second) in [
             ("/a", "/a"),
             ("/a", "/a/b"),

@@ -6,8 +6,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::lenient::{Key, Lenient, Read, TextReader, once};
 use super::meta::MetaReader;
-use super::object::{Meta, Object, Template, Text};
-use super::pod_spec::SpecReader;
+use super::object::{Meta, Object, PodSpec, SlotKind, Template, Text};
+use super::pod_spec::{SlotReader, SpecReader};
 use super::shape::{Leaf, Shape};
 
 /// The longest key of a map that a `*` of a shape runs through: a prefix of 253 characters, `/`, and a name of 63. The
@@ -107,6 +107,28 @@ impl<'de> Walk<'_, 'de> {
         Ok(())
     }
 
+    fn container<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let reader = SlotReader {
+            kind: SlotKind::Single,
+            index: 0,
+        };
+        let Some(slot) = reader.map(map)? else {
+            return Ok(());
+        };
+        if let (Some(element), Some(name)) = (self.element, &slot.name) {
+            *element = Text::Is(name.clone());
+        }
+        self.templates.push(Template {
+            at: self.at.clone(),
+            spec: PodSpec {
+                slots: vec![slot],
+                ..PodSpec::default()
+            },
+            ..Template::default()
+        });
+        Ok(())
+    }
+
     fn keys<A: MapAccess<'de>>(
         mut self,
         keys: &[(String, Shape)],
@@ -153,6 +175,7 @@ impl<'de> Lenient<'de> for Walk<'_, 'de> {
         match self.shape {
             Shape::Leaf(Leaf::Template) => self.template(map)?,
             Shape::Leaf(Leaf::Spec) => self.spec(map)?,
+            Shape::Leaf(Leaf::Container) => self.container(map)?,
             Shape::Keys(keys) => self.keys(keys, map)?,
             Shape::Each(shape) => {
                 let mut seen = HashSet::new();

@@ -116,8 +116,8 @@ impl FakeApi {
             "metadata": {"namespace": namespace, "name": name, "resourceVersion": store.version.to_string(),
                 "managedFields": [{"manager": "kubectl"}]},
         });
-        store.accounts.insert(key, account.clone());
-        store.tell(kind, account);
+        store.tell(kind, &account);
+        store.accounts.insert(key, account);
     }
 
     pub fn delete_account(&self, namespace: &str, name: &str) {
@@ -126,7 +126,7 @@ impl FakeApi {
         let mut account = store.accounts.remove(&key).expect("the account");
         store.version += 1;
         account["metadata"]["resourceVersion"] = store.version.to_string().into();
-        store.tell("DELETED", account);
+        store.tell("DELETED", &account);
     }
 
     /// Deletes an account in such a way that no watch hears of it.
@@ -146,7 +146,7 @@ impl FakeApi {
         let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": "too old resource version", "reason": "Expired", "code": 410});
         store.version += 1;
-        store.tell("ERROR", status);
+        store.tell("ERROR", &status);
         store.history.clear();
     }
 
@@ -169,7 +169,7 @@ impl FakeApi {
 }
 
 impl Store {
-    fn tell(&mut self, kind: &str, object: Value) {
+    fn tell(&mut self, kind: &str, object: &Value) {
         let event = json!({"type": kind, "object": object});
         let line = Bytes::from(format!("{event}\n"));
         self.watchers
@@ -277,13 +277,9 @@ fn usual(store: &mut Store, path: &str, query: &str) -> (u16, Body) {
         ] => store.accounts.get(&(namespace.to_owned(), name.to_owned())),
         _ => None,
     };
-    match account {
-        Some(account) => (200, account.to_string().into()),
-        None => {
-            let Reply::Is(status, body) = failure(404, "not found") else {
-                unreachable!("a failure is an answer");
-            };
-            (status, body.to_string().into())
-        }
+    if let Some(account) = account {
+        return (200, account.to_string().into());
     }
+    let absent = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404});
+    (404, absent.to_string().into())
 }

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod fake_api;
 pub mod mount;
 pub mod mutate;
+pub mod presets;
 pub mod registry;
 pub mod serve;
 pub mod token_service;

@@ -60,33 +60,59 @@ impl Served {
         Self::start_bare(configuration, &["--kubeconfig", kubeconfig])
     }
 
+    /// Starts the binary as in a Pod of a cluster: with the files of a service account where the kubelet mounts them, in
+    /// a mount namespace of its own.
+    pub fn start_in_pod(account: &Path, api_server: SocketAddr, configuration: &str) -> Self {
+        let script = "mount -t tmpfs none /run && mkdir -p \"$1\" && cp \"$0\"/* \"$1\" && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c", script])
+            .arg(account)
+            .arg("/run/secrets/kubernetes.io/serviceaccount")
+            .arg(binary())
+            .env("KUBERNETES_SERVICE_HOST", api_server.ip().to_string())
+            .env("KUBERNETES_SERVICE_PORT", api_server.port().to_string());
+        let (folder, authority) = Self::files(configuration, Authority::new);
+        Self::launch_by(command, folder, authority, &[])
+    }
+
     /// Starts the binary with exactly these further arguments.
     pub fn start_bare(configuration: &str, arguments: &[&str]) -> Self {
-        Self::start_as(Authority::new, configuration, arguments)
+        let (folder, authority) = Self::files(configuration, Authority::new);
+        Self::launch(folder, authority, arguments)
     }
 
     /// The same on another address, with a certificate for it and for this name.
     pub fn start_at(address: &str, name: &str, configuration: &str, arguments: &[&str]) -> Self {
         let authority = |folder: &Path| Authority::of(folder, address, &[name]);
-        Self::start_as(authority, configuration, arguments)
+        let (folder, authority) = Self::files(configuration, authority);
+        Self::launch(folder, authority, arguments)
     }
 
-    fn start_as(
-        authority: impl FnOnce(&Path) -> Authority,
+    fn files(
         configuration: &str,
-        arguments: &[&str],
-    ) -> Self {
+        authority: impl FnOnce(&Path) -> Authority,
+    ) -> (TempDir, Authority) {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("surepull.yaml");
         fs::write(&file, configuration).expect("the configuration is written");
         let authority = authority(folder.path());
-        Self::launch(folder, authority, arguments)
+        (folder, authority)
     }
 
     /// Starts the binary on what is in a folder: `surepull.yaml`, and the files of the authority.
     pub fn launch(folder: TempDir, authority: Authority, arguments: &[&str]) -> Self {
+        Self::launch_by(Command::new(binary()), folder, authority, arguments)
+    }
+
+    fn launch_by(
+        mut command: Command,
+        folder: TempDir,
+        authority: Authority,
+        arguments: &[&str],
+    ) -> Self {
         let log = File::create(folder.path().join("log")).expect("a log");
-        let mut child = Command::new(binary())
+        let mut child = command
             .arg("serve")
             .args(["--listen", &format!("{}:0", authority.address)])
             .args(["--ops-listen", "127.0.0.1:0"])

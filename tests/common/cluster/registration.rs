@@ -119,3 +119,23 @@ impl Registration {
         })
     }
 }
+
+/// What surepull may do in the cluster, for whoever it runs as: Secrets are neither listed nor watched.
+pub fn access(subject: &Value) -> Value {
+    let rule = |resource: &str, verbs: &[&str]| json!({"apiGroups": [""], "resources": [resource], "verbs": verbs});
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "surepull"},
+            "rules": [rule("serviceaccounts", &["get", "list", "watch"]), rule("secrets", &["get"])],
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "surepull"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "surepull"},
+            "subjects": [subject],
+        },
+    ]})
+}

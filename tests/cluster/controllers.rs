@@ -1,0 +1,224 @@
+//! Objects that the real controllers make, and what runs, which is not to be restarted.
+
+use serde_json::{Value, json};
+
+use super::lifecycle::{deployment, image, pod};
+use crate::common::cluster::Kubectl;
+use crate::world::{DEFAULT, PODS, World};
+use crate::{Case, Test};
+
+const APP: &str = "registry.test/app:1.0";
+
+pub fn tests() -> Vec<(String, Test)> {
+    let cases: [Case; 4] = [
+        ("a_deployment_has_one_replica_set", one_replica_set),
+        ("one_replica_set_with_surepull_off_on_off", off_on_off),
+        (
+            "pods_of_controllers_are_pinned_by_themselves",
+            generated_pods,
+        ),
+        ("applied_again_nothing_restarts", nothing_restarts),
+    ];
+    crate::named("controllers", cases)
+}
+
+/// Waits until a Deployment's Pods run.
+fn roll_out(space: &Kubectl, name: &str) {
+    let deployment = format!("deployment/{name}");
+    space
+        .run(&["rollout", "status", &deployment, "--timeout=120s"])
+        .success();
+}
+
+fn one_replica_set(world: &World) {
+    let space = world.namespace("one-replica-set", DEFAULT);
+    space.apply(&deployment("d", APP, 2)).success();
+    roll_out(&space, "d");
+    // What the Deployment's controller writes to its ReplicaSet is not surepull's business.
+    space
+        .run(&["scale", "deployment/d", "--replicas=1"])
+        .success();
+    roll_out(&space, "d");
+    let sets = space.list("replicasets");
+    let images: Vec<_> = sets.iter().map(image).collect();
+    assert_eq!(images, [world.pinned(APP)]);
+    assert_eq!(
+        space.get("deployment", "d")["status"]["collisionCount"],
+        Value::Null
+    );
+}
+
+fn off_on_off(world: &World) {
+    let space = world.cluster.namespace("off-on-off", &[]);
+    let object = deployment("d", APP, 1);
+    let touch = |mark: &str| {
+        space
+            .run(&[
+                "annotate",
+                "deployment/d",
+                "--overwrite",
+                &format!("mark={mark}"),
+            ])
+            .success();
+        space
+            .run(&[
+                "annotate",
+                "replicaset",
+                "--all",
+                "--overwrite",
+                &format!("mark={mark}"),
+            ])
+            .success();
+        space.apply(&object).success();
+        for replicas in ["--replicas=2", "--replicas=1"] {
+            space.run(&["scale", "deployment/d", replicas]).success();
+            roll_out(&space, "d");
+        }
+        let images: Vec<_> = space
+            .list("replicasets")
+            .iter()
+            .map(|set| image(set).to_owned())
+            .collect();
+        assert_eq!(images, [APP], "{mark}");
+    };
+    space.apply(&object).success();
+    roll_out(&space, "d");
+    touch("off");
+    World::switch_on(&space, DEFAULT);
+    touch("on");
+    World::switch_off(&space);
+    touch("off again");
+    assert_eq!(
+        space.get("deployment", "d")["status"]["collisionCount"],
+        Value::Null
+    );
+}
+
+fn generated_pods(world: &World) {
+    let space = world.namespace("generated-pods", PODS);
+    let deployment = deployment("d", APP, 1);
+    let mut set = deployment.clone();
+    set["kind"] = "StatefulSet".into();
+    set["metadata"]["name"] = "s".into();
+    let mut daemons = deployment.clone();
+    daemons["kind"] = "DaemonSet".into();
+    daemons["metadata"]["name"] = "e".into();
+    daemons["spec"]
+        .as_object_mut()
+        .expect("a spec")
+        .remove("replicas");
+    for (object, name) in [(&deployment, "d"), (&set, "s"), (&daemons, "e")] {
+        let mut object = object.clone();
+        object["spec"]["selector"]["matchLabels"]["app"] = name.into();
+        object["spec"]["template"]["metadata"]["labels"]["app"] = name.into();
+        space.apply(&object).success();
+        let kind = object["kind"].as_str().expect("a kind").to_lowercase();
+        assert_eq!(image(&space.get(&kind, name)), APP, "the template stays");
+    }
+    space.apply(&job("j", APP)).success();
+    let owners = ["ReplicaSet", "StatefulSet", "DaemonSet", "Job"];
+    for owner in owners {
+        let pod = space.until(&format!("a Pod of the {owner}"), || {
+            space
+                .list("pods")
+                .into_iter()
+                .find(|pod| pod["metadata"]["ownerReferences"][0]["kind"] == owner)
+        });
+        assert_eq!(image(&pod), world.pinned(APP), "{owner}");
+        // When it is reviewed a Pod has no name yet, but a StatefulSet's.
+        assert!(pod["metadata"]["generateName"].is_string(), "{owner}");
+    }
+    assert_eq!(space.list("replicasets").len(), 1);
+}
+
+fn job(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": image}],
+        }}},
+    })
+}
+
+/// Who runs: names, uids, images and restarts.
+fn running(space: &Kubectl) -> Vec<[Value; 4]> {
+    let pods = space.list("pods");
+    let mut running: Vec<_> = pods
+        .iter()
+        .map(|pod| {
+            let status = &pod["status"]["containerStatuses"][0];
+            [
+                &pod["metadata"]["name"],
+                &pod["metadata"]["uid"],
+                &pod["spec"]["containers"][0]["image"],
+                &status["restartCount"],
+            ]
+            .map(Clone::clone)
+        })
+        .collect();
+    running.sort_by_key(|pod| pod[0].to_string());
+    running
+}
+
+fn nothing_restarts(world: &World) {
+    // Nothing is remembered, so that a moved tag is seen at once.
+    world.serve("forgetful", "cache: {ttl: 0s}\n");
+    let space = world.namespace("nothing-restarts", "forgetful");
+    let moving = "registry.test/moving:1.0";
+    let push_again = |index: bool| {
+        if index {
+            world
+                .runtime
+                .block_on(world.registry.push_index("moving", "1.0"))
+        } else {
+            world
+                .runtime
+                .block_on(world.registry.push_manifest("moving", "1.0"))
+        }
+    };
+    push_again(true);
+    let objects = [
+        deployment("d", moving, 2),
+        pod("p", moving),
+        job("j", moving),
+    ];
+    let pinned = world.pinned(moving);
+    for object in &objects {
+        space.apply(object).success();
+    }
+    roll_out(&space, "d");
+    space.until("all Pods run", || {
+        let pods = space.list("pods");
+        (pods.len() == 4 && pods.iter().all(|pod| pod["status"]["phase"] == "Running"))
+            .then_some(())
+    });
+    let before = running(&space);
+    let revision = || {
+        space.get("deployment", "d")["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
+            .clone()
+    };
+    assert!(before.iter().all(|pod| pod[2] == pinned), "{before:?}");
+    assert_ne!(
+        push_again(false),
+        pinned.rsplit('@').next().expect("a digest"),
+        "the tag moves"
+    );
+    for object in &objects {
+        space.apply(object).success();
+        let by_server = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        space.run_with(&by_server, &object.to_string()).success();
+        space.apply_server_side(object).success();
+    }
+    roll_out(&space, "d");
+    assert_eq!(running(&space), before);
+    assert_eq!(revision(), "1");
+    assert_eq!(space.list("replicasets").len(), 1);
+
+    space.run(&["rollout", "restart", "deployment/d"]).success();
+    assert_eq!(
+        image(&space.get("deployment", "d")),
+        world.pinned(moving),
+        "a restart asks anew"
+    );
+    assert_ne!(world.pinned(moving), pinned);
+}

@@ -1,0 +1,129 @@
+//! Private images, looked up with the pull secrets that the kubelet would use.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::lifecycle::{deployment, image, pod};
+use crate::Test;
+use crate::common::cluster::Kubectl;
+use crate::common::registry::{PASSWORD, TestRegistry, USERNAME};
+use crate::world::World;
+
+const IMAGE: &str = "private.test/app:1.0";
+
+pub fn tests() -> Vec<(String, Test)> {
+    crate::named(
+        "credentials",
+        [("private_images_by_pull_secrets", private_images)],
+    )
+}
+
+/// A pull secret, of the older type or of today's.
+fn pull_secret(name: &str, kind: &str, password: &str) -> Value {
+    let auth = STANDARD.encode(format!("{USERNAME}:{password}"));
+    let entries = json!({"private.test": {"auth": auth}});
+    let (key, document) = if kind == "kubernetes.io/dockercfg" {
+        (".dockercfg", entries)
+    } else {
+        (".dockerconfigjson", json!({"auths": entries}))
+    };
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind,
+        "stringData": {key: document.to_string()},
+    })
+}
+
+/// A service account with a pull secret.
+fn account(name: &str, secret: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name},
+        "imagePullSecrets": [{"name": secret}],
+    })
+}
+
+fn with_account(mut object: Value, account: &str) -> Value {
+    let spec = if object["kind"] == "Pod" {
+        &mut object["spec"]
+    } else {
+        &mut object["spec"]["template"]["spec"]
+    };
+    spec["serviceAccountName"] = account.into();
+    object
+}
+
+/// What is stored of an object, and what was said about it.
+fn applied(space: &Kubectl, object: &Value) -> (Value, String) {
+    let output = space.apply(object);
+    let said = output.stderr.clone();
+    output.success();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    (
+        space.get(&text(&object["kind"]), &text(&object["metadata"]["name"])),
+        said,
+    )
+}
+
+fn private_images(world: &World) {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = world.runtime.block_on(registry.push_index("app", "1.0"));
+    let pinned = format!("{IMAGE}@{digest}");
+    world.serve("private", &format!(
+        "registries:\n- {{match: registry.test, endpoints: ['{}']}}\n- {{match: private.test, endpoints: ['{}']}}\n",
+        world.registry.endpoint(), registry.endpoint(),
+    ));
+    let space = world.namespace("private", "private");
+    for object in [
+        pull_secret("good", "kubernetes.io/dockerconfigjson", PASSWORD),
+        pull_secret("old-form", "kubernetes.io/dockercfg", PASSWORD),
+        pull_secret("wrong", "kubernetes.io/dockerconfigjson", "guess"),
+        account("by-good", "good"),
+        account("by-old-form", "old-form"),
+        account("by-wrong", "wrong"),
+        account("by-absent", "absent"),
+    ] {
+        space.apply(&object).success();
+    }
+
+    for account in ["by-good", "by-old-form"] {
+        let (stored, said) = applied(
+            &space,
+            &with_account(deployment(account, IMAGE, 0), account),
+        );
+        assert_eq!((image(&stored), &*said), (&*pinned, ""), "{account}");
+        assert_eq!(
+            stored["spec"]["template"]["spec"]["imagePullSecrets"],
+            Value::Null,
+            "templates get none"
+        );
+        let (stored, said) = applied(&space, &with_account(pod(account, IMAGE), account));
+        assert_eq!((image(&stored), &*said), (&*pinned, ""), "{account}");
+    }
+    // The Pod's own secrets come first, its account's are added.
+    let mut own = with_account(pod("own", IMAGE), "by-good");
+    own["spec"]["imagePullSecrets"] = json!([{"name": "wrong"}]);
+    let (stored, said) = applied(&space, &own);
+    assert_eq!((image(&stored), &*said), (&*pinned, ""));
+    assert_eq!(
+        stored["spec"]["imagePullSecrets"],
+        json!([{"name": "wrong"}, {"name": "good"}])
+    );
+
+    // Whoever has no secret learns nothing of what others have looked up.
+    for account in ["default", "by-wrong", "by-absent"] {
+        let (stored, said) = applied(
+            &space,
+            &with_account(deployment(account, IMAGE, 0), account),
+        );
+        assert_eq!(image(&stored), IMAGE, "{account}");
+        assert!(
+            said.contains("not authorized to read app:1.0"),
+            "{account}: {said}"
+        );
+        assert!(
+            !said.contains("guess") && !said.contains(PASSWORD),
+            "{said}"
+        );
+        assert_eq!(said.contains("absent"), account == "by-absent", "{said}");
+    }
+}

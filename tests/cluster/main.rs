@@ -1,0 +1,73 @@
+//! surepull on a real API server, by what `kubectl` reads back. One control plane serves all of these tests: it starts
+//! before the first and ends after the last, also when one panics.
+#![allow(missing_docs, unreachable_pub, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod controllers;
+mod credentials;
+mod failures;
+mod lifecycle;
+mod matrix;
+mod plugins;
+mod presets;
+mod webhooks;
+mod world;
+
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+use world::World;
+
+/// A test of a module, with its name.
+type Case = (&'static str, fn(&World));
+/// What a test does.
+type Test = Box<dyn FnOnce(&World) + Send>;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        let _ = libtest_mimic::run(&arguments, trials(None));
+        return;
+    }
+    let world = Arc::new(World::start());
+    let conclusion = libtest_mimic::run(&arguments, trials(Some(&world)));
+    if conclusion.has_failed() {
+        eprintln!("the end of the API server's log:\n{}", world.cluster.log());
+    }
+    // Exiting runs no destructors.
+    drop(world);
+    conclusion.exit();
+}
+
+/// All tests; without a world they can be listed.
+fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
+    [
+        matrix::tests(),
+        lifecycle::tests(),
+        controllers::tests(),
+        webhooks::tests(),
+        failures::tests(),
+        plugins::tests(),
+        presets::tests(),
+        credentials::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(name, test)| {
+        let world = world.map(Arc::clone);
+        Trial::test(name, move || {
+            test(&world.expect("a world"));
+            Ok(())
+        })
+    })
+    .collect()
+}
+
+/// The tests of a module, by name.
+fn named<const N: usize>(module: &str, tests: [Case; N]) -> Vec<(String, Test)> {
+    tests
+        .into_iter()
+        .map(|(name, test)| -> (String, Test) { (format!("{module}::{name}"), Box::new(test)) })
+        .collect()
+}

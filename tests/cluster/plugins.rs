@@ -1,0 +1,97 @@
+//! A cluster whose in-tree plugins are set the other way: `AlwaysPullImages` on, `ServiceAccount` off. All other tests
+//! run with the first one off and the second one on, as Kubernetes does. surepull runs as in a Pod here, with the token
+//! of its own account.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::lifecycle::pod;
+use crate::Test;
+use crate::common::cluster::{Cluster, Registration, access};
+use crate::common::serve::Served;
+use crate::world::World;
+
+pub fn tests() -> Vec<(String, Test)> {
+    crate::named(
+        "plugins",
+        [("always_pull_images_on_service_account_off", other_way)],
+    )
+}
+
+fn other_way(world: &World) {
+    let cluster = Cluster::start(&[
+        "--enable-admission-plugins=AlwaysPullImages",
+        "--disable-admission-plugins=ServiceAccount",
+    ]);
+    let api_server = cluster
+        .url()
+        .trim_start_matches("https://")
+        .parse()
+        .expect("an address");
+    let surepull = Served::start_in_pod(
+        &account(&cluster),
+        api_server,
+        &format!(
+            "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\nalways: pods\n\
+             registries: [{{match: registry.test, endpoints: ['{}']}}]\n",
+            world.registry.endpoint()
+        ),
+    );
+    let registration =
+        Registration::new("surepull", &surepull.url("/mutate"), &surepull.authority.ca);
+    cluster.kubectl().apply(&registration.mutating()).success();
+    let space = cluster.namespace("plugins", &[("surepull", "surepull")]);
+    let secrets = r#"{"imagePullSecrets": [{"name": "account"}]}"#;
+    space
+        .run(&["patch", "serviceaccount", "default", "-p", secrets])
+        .success();
+
+    let mut object = pod("p", "registry.test/app:1.0");
+    object["spec"]["containers"][0]["imagePullPolicy"] = "IfNotPresent".into();
+    space.until("surepull is asked and knows the account", || {
+        let arguments = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+        let tried = space.run_with(&arguments, &object.to_string()).json();
+        (tried["spec"]["imagePullSecrets"] == json!([{"name": "account"}])).then_some(())
+    });
+    // Nobody else gives the Pod its account's secrets here, and nobody else pins.
+    space.apply(&object).success();
+    let stored = space.get("pod", "p");
+    let container = &stored["spec"]["containers"][0];
+    assert_eq!(container["image"], world.pinned("registry.test/app:1.0"));
+    assert_eq!(container["imagePullPolicy"], "Always");
+    assert_eq!(
+        stored["spec"]["imagePullSecrets"],
+        json!([{"name": "account"}])
+    );
+    // The plugin fills in no policy of an ephemeral container, and checks none: surepull does.
+    let image = "--image=registry.test/tools:1.0";
+    space
+        .run(&["debug", "p", image, "--container=e", "--attach=false"])
+        .success();
+    let ephemeral = &space.get("pod", "p")["spec"]["ephemeralContainers"][0];
+    assert_eq!(ephemeral["image"], world.pinned("registry.test/tools:1.0"));
+    assert_eq!(ephemeral["imagePullPolicy"], "Always");
+    // The plugin takes the tag for a new image and sets Always anew; surepull gives the digest back.
+    let before = space.get("pod", "p")["spec"].clone();
+    space.apply(&object).success();
+    assert_eq!(space.get("pod", "p")["spec"], before);
+}
+
+/// The files that the kubelet would mount for surepull's own account.
+fn account(cluster: &Cluster) -> PathBuf {
+    let space = cluster.namespace("surepull", &[]);
+    space
+        .run(&["create", "serviceaccount", "surepull"])
+        .success();
+    let subject = json!({"kind": "ServiceAccount", "name": "surepull", "namespace": "surepull"});
+    space.apply(&access(&subject)).success();
+    let token = space.run(&["create", "token", "surepull"]).success();
+    let folder = cluster.folder().join("account");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("token"), token.trim()).expect("a token");
+    fs::write(folder.join("namespace"), "surepull").expect("a namespace");
+    fs::copy(cluster.pki().path("ca.crt"), folder.join("ca.crt")).expect("a certificate");
+    folder
+}

@@ -1,0 +1,219 @@
+//! What all tests of this program share: a control plane, a registry, and surepull in several configurations.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::common::cluster::{Cluster, Kubectl, Registration, Rule, access};
+use crate::common::registry::TestRegistry;
+use crate::common::serve::Served;
+
+/// The default configuration.
+pub const DEFAULT: &str = "default";
+/// `always: all`, and nothing is pinned.
+pub const ALWAYS: &str = "always";
+/// Pods are pinned, templates are not.
+pub const PODS: &str = "pods";
+
+/// The images in the registry.
+const IMAGES: [(&str, &str); 8] = [
+    ("app", "1.0"),
+    ("app", "2.0"),
+    ("app", "latest"),
+    ("tools", "1.0"),
+    ("tools", "2.0"),
+    ("tools", "latest"),
+    ("model", "1.0"),
+    ("model", "2.0"),
+];
+
+/// Everything that runs.
+pub struct World {
+    // Dropped in this order: who asks before who is asked.
+    surepulls: Mutex<Vec<Served>>,
+    kubeconfig: PathBuf,
+    pub cluster: Cluster,
+    pub registry: TestRegistry,
+    pub runtime: Runtime,
+}
+
+impl World {
+    /// Starts it all.
+    pub fn start() -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let registry = TestRegistry::start();
+        for (repository, tag) in IMAGES {
+            runtime.block_on(registry.push_index(repository, tag));
+        }
+        let cluster = Cluster::start(&[])
+            .with_controllers()
+            .with_scheduler()
+            .with_fake_node();
+        let subject =
+            json!({"kind": "User", "name": "surepull", "apiGroup": "rbac.authorization.k8s.io"});
+        cluster.kubectl().apply(&access(&subject)).success();
+        for kind in ["Rollout", "Sidecar"] {
+            let crd = custom_resource(kind);
+            cluster.kubectl().apply(&crd).success();
+            let name = crd["metadata"]["name"].as_str().expect("a name");
+            cluster.kubectl().wait_for(&[
+                "wait",
+                "--for=condition=Established",
+                &format!("crd/{name}"),
+                "--timeout=1s",
+            ]);
+        }
+        let world = Self {
+            surepulls: Mutex::default(),
+            kubeconfig: cluster.user("surepull", "surepull", None),
+            cluster,
+            registry,
+            runtime,
+        };
+        world.serve(DEFAULT, "");
+        world.serve(ALWAYS, "always: all\npin: {targets: none}\n");
+        world.serve(PODS, "pin: {targets: pods}\n");
+        world
+    }
+
+    /// Starts surepull with further settings, registered for the namespaces that [`Self::switch_on`] gives its name.
+    pub fn serve(&self, name: &str, settings: &str) {
+        self.serve_with(name, settings, |_| ());
+    }
+
+    /// The same, with another registration.
+    pub fn serve_with(&self, name: &str, settings: &str, change: impl FnOnce(&mut Registration)) {
+        let endpoint = self.registry.endpoint();
+        let registries = if settings.contains("registries:") {
+            String::new()
+        } else {
+            format!("registries: [{{match: registry.test, endpoints: ['{endpoint}']}}]\n")
+        };
+        let surepull = Served::start_in(
+            &self.kubeconfig,
+            &format!(
+                "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n{registries}{settings}\
+                 customResources:\n\
+                 - {{group: rig.test, kind: Rollout, templates: [/spec/template]}}\n\
+                 - {{group: rig.test, kind: Sidecar, podSpecs: [/spec/pod]}}\n"
+            ),
+        );
+        let mut registration =
+            Registration::new(name, &surepull.url("/mutate"), &surepull.authority.ca);
+        registration
+            .rules
+            .push(Rule::new("rig.test", &["v1"], &["rollouts", "sidecars"]));
+        change(&mut registration);
+        self.cluster
+            .kubectl()
+            .apply(&registration.mutating())
+            .success();
+        self.surepulls
+            .lock()
+            .expect("no panic inside")
+            .push(surepull);
+    }
+
+    /// A namespace in which a surepull is asked.
+    pub fn namespace(&self, name: &str, surepull: &str) -> Kubectl {
+        let namespace = self.cluster.namespace(name, &[]);
+        Self::switch_on(&namespace, surepull);
+        namespace
+    }
+
+    /// Lets a surepull be asked in a namespace from here on.
+    pub fn switch_on(namespace: &Kubectl, surepull: &str) {
+        let label = format!("surepull={surepull}");
+        namespace
+            .run(&[
+                "label",
+                "namespace",
+                namespace.name(),
+                "--overwrite",
+                &label,
+            ])
+            .success();
+        Self::until_asked(namespace, true);
+    }
+
+    /// Lets none be asked any more.
+    pub fn switch_off(namespace: &Kubectl) {
+        namespace
+            .run(&["label", "namespace", namespace.name(), "surepull-"])
+            .success();
+        Self::until_asked(namespace, false);
+    }
+
+    /// Waits until the API server has seen the label: until a Pod that is only tried is changed, or no longer.
+    fn until_asked(namespace: &Kubectl, asked: bool) {
+        let probe = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"},
+            "spec": {"containers": [
+                {"name": "c", "image": "registry.test/app:1.0", "imagePullPolicy": "IfNotPresent"},
+            ]},
+        });
+        namespace.until("the API server asks surepull", || {
+            let arguments = ["create", "--dry-run=server", "-f", "-", "-o", "json"];
+            let tried = namespace.run_with(&arguments, &probe.to_string()).json();
+            let changed = tried["spec"]["containers"] != probe["spec"]["containers"]
+                && (tried["spec"]["containers"][0]["image"] != "registry.test/app:1.0"
+                    || tried["spec"]["containers"][0]["imagePullPolicy"] != "IfNotPresent");
+            (changed == asked).then_some(())
+        });
+    }
+
+    /// Waits until surepull has seen the pull secret `account` of the namespace's default account.
+    pub fn until_account_is_known(namespace: &Kubectl) {
+        let probe = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"},
+            "spec": {
+                "containers": [{"name": "c", "image": "registry.test/app:1.0"}],
+                "imagePullSecrets": [{"name": "own"}],
+            },
+        });
+        namespace.until("surepull knows the account", || {
+            let arguments = ["create", "--dry-run=server", "-f", "-", "-o", "json"];
+            let tried = namespace.run_with(&arguments, &probe.to_string()).json();
+            let secrets = tried["spec"]["imagePullSecrets"].as_array()?;
+            secrets.contains(&json!({"name": "account"})).then_some(())
+        });
+    }
+
+    /// The digest of an image of `registry.test`.
+    pub fn digest(&self, image: &str) -> String {
+        let path = image
+            .strip_prefix("registry.test/")
+            .expect("an image of the registry");
+        let (repository, tag) = path.split_once(':').unwrap_or((path, "latest"));
+        self.runtime.block_on(self.registry.digest(repository, tag))
+    }
+
+    /// An image as surepull pins it.
+    pub fn pinned(&self, image: &str) -> String {
+        format!("{image}@{}", self.digest(image))
+    }
+}
+
+/// A namespaced custom resource of `rig.test`, in two versions, whose spec may hold anything.
+fn custom_resource(kind: &str) -> Value {
+    let plural = format!("{}s", kind.to_lowercase());
+    let version = |name: &str, stored: bool| {
+        json!({
+            "name": name, "served": true, "storage": stored,
+            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+        })
+    };
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.rig.test")},
+        "spec": {
+            "group": "rig.test",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [version("v1", true), version("v1alpha1", false)],
+        },
+    })
+}
