@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::common::cluster::{Cluster, Kubectl, LABEL, Registration};
+use crate::common::cluster::{Cluster, Kubectl, LABEL, Registration, access};
 use crate::common::registry::{PASSWORD, TestRegistry, USERNAME};
 use crate::common::serve::Served;
 use crate::image::Waiter;
@@ -68,22 +68,10 @@ impl World {
 
     /// A user that may do what surepull needs, and nothing else; gives its kubeconfig.
     fn account(&self) -> PathBuf {
-        let api = "rbac.authorization.k8s.io";
         let kubectl = self.cluster.namespace(NAMESPACE, &[]);
-        let role = json!({
-            "apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": "surepull"},
-            "rules": [
-                {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "list", "watch"]},
-                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
-            ],
-        });
-        let binding = json!({
-            "apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": "surepull"},
-            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "surepull"},
-            "subjects": [{"apiGroup": api, "kind": "User", "name": "surepull"}],
-        });
-        kubectl.apply(&role).success();
-        kubectl.apply(&binding).success();
+        let user =
+            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "surepull"});
+        kubectl.apply(&access(&user)).success();
         self.cluster.user("surepull", "surepull", None)
     }
 
