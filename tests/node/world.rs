@@ -69,9 +69,9 @@ impl World {
     /// A user that may do what surepull needs, and nothing else; gives its kubeconfig.
     fn account(&self) -> PathBuf {
         let kubectl = self.cluster.namespace(NAMESPACE, &[]);
-        let subject =
-            json!({"kind": "User", "name": "surepull", "apiGroup": "rbac.authorization.k8s.io"});
-        kubectl.apply(&access(&subject)).success();
+        let user =
+            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "surepull"});
+        kubectl.apply(&access(&user)).success();
         self.cluster.user("surepull", "surepull", None)
     }
 
