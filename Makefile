@@ -13,7 +13,7 @@ CARGO_DENY_VERSION := 0.20.2
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: assets ## run the main job on real reviews, with a registry on loopback; no cluster, no internet
@@ -26,7 +26,7 @@ demo-cluster: assets ## run the examples on a real API server, and leave you a c
 	cargo run --locked --quiet --example demo_cluster
 
 .PHONY: test
-test: assets ## run all tests
+test: assets node-packages ## run all tests; E2E_NODE=skip leaves out those on a real node
 	cargo test --locked
 
 .PHONY: check
@@ -54,3 +54,7 @@ bench: ## measure the served binary beside a bare echo, and count the handler's 
 .PHONY: assets
 assets: ## build what tests and demos need beside the crate: a real registry, a real Kubernetes (needs Go)
 	@SUREPULL_ASSETS="$(SUREPULL_ASSETS)" REGISTRY="$(REGISTRY_MODULE)@$(REGISTRY_VERSION)" tests/kube/build.sh
+
+.PHONY: node-packages
+node-packages: ## install what the tests on a real node need (Debian packages), where root runs this
+	@[ "$(E2E_NODE)" = skip ] || [ "$$(id -u)" != 0 ] || tests/node/packages.sh install

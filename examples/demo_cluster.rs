@@ -2,20 +2,20 @@
 //!
 //! etcd, kube-apiserver, controllers, scheduler and a fake node run on loopback, with a registry for each host that the
 //! examples name. The READMEs are followed with the real `kubectl`, and each object that they apply is shown as it would
-//! be stored without surepull and as it is. Then the cluster is yours, until Ctrl-C; with `--once`, or where there is
-//! nobody at the keyboard, it ends at once.
+//! be stored without surepull and as it is. Then the cluster is yours, until Ctrl-C; with `--once` it ends at once.
 #![allow(clippy::print_stdout, reason = "it is there to be looked at")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use std::{env, io, thread};
+use std::env;
 
 use common::assets;
 use common::cluster::{Cluster, Kubectl};
 use common::example::{EXAMPLES, Running, objects};
 use common::show::{Style, diff};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A user whose objects surepull is not asked about.
 const WITHOUT: &str = "without-surepull";
@@ -160,15 +160,11 @@ fn invite(cluster: &Cluster) {
     println!("\nCtrl-C ends it.");
 }
 
-/// Waits for Ctrl-C, or for the end of what can be read from the keyboard.
+/// Waits for Ctrl-C, or for another word to stop.
 async fn until_asked_to_stop() {
-    let (closed, is_closed) = tokio::sync::oneshot::channel();
-    thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        let _ = closed.send(());
-    });
+    let mut terminate = signal(SignalKind::terminate()).expect("signals");
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
-        _ = is_closed => {}
+        _ = terminate.recv() => {}
     }
 }

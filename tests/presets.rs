@@ -10,7 +10,7 @@ use common::mutate::{Change, mutate_with};
 use common::presets::{Sample, names, preset, projects};
 use serde_json::{Value, json};
 use surepull::image::Digest;
-use surepull::mutation::{PINNED, Question, Settings};
+use surepull::mutation::{Always, PINNED, Question, Settings};
 use surepull::workload::{Kinds, Leaf};
 
 /// The kinds, as a configuration that names the preset has them.
@@ -25,12 +25,14 @@ fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-fn look_up(question: &Question<'_>) -> Result<Digest, String> {
-    Ok(digest(question.image.text()))
+fn look_up(question: &Question<'_>) -> Digest {
+    digest(question.image.text())
 }
 
 fn mutate(kinds: &Kinds, change: &Change<'_>) -> (Value, Vec<Value>) {
-    mutate_with(kinds, change, &Settings::default(), None, look_up)
+    mutate_with(kinds, change, &Settings::default(), None, |question| {
+        Ok(look_up(question))
+    })
 }
 
 /// The edits of a patch as the samples state them, but for the record.
@@ -53,7 +55,7 @@ fn edits(patch: &[Value]) -> Vec<String> {
 
 #[test]
 fn samples_get_the_edits_that_they_list() {
-    let mut differences = String::new();
+    let mut differences = Vec::new();
     for project in projects() {
         let kinds = kinds(&project.name);
         for sample in &project.samples {
@@ -61,7 +63,8 @@ fn samples_get_the_edits_that_they_list() {
             let edits = edits(&patch);
             if edits != sample.edits {
                 let (file, title) = (&project.name, sample.title());
-                differences += &format!("{file}.yaml, {title}:\n#   {}\n", edits.join("\n#   "));
+                let made = edits.join("\n#   ");
+                differences.push(format!("{file}.yaml, {title}:\n#   {made}"));
             }
             assert_recorded(&once, &edits);
             let (_, again) = mutate(&kinds, &Change::create(&once));
@@ -70,7 +73,11 @@ fn samples_get_the_edits_that_they_list() {
             assert_eq!(stored, once, "{}, sent again as it was", sample.title());
         }
     }
-    assert!(differences.is_empty(), "surepull makes:\n{differences}");
+    assert!(
+        differences.is_empty(),
+        "surepull makes:\n{}",
+        differences.join("\n")
+    );
 }
 
 /// Each new image has an entry of its own in the record.
@@ -89,6 +96,57 @@ fn assert_recorded(object: &Value, edits: &[String]) {
     recorded.sort_unstable();
     pinned.sort_unstable();
     assert_eq!(recorded, pinned);
+}
+
+/// A Tekton Task with these steps: name and image.
+fn task(steps: &[(&str, &str)]) -> Value {
+    let step = |(name, image): &(&str, &str)| json!({"name": name, "image": image});
+    let steps: Vec<_> = steps.iter().map(step).collect();
+    json!({"apiVersion": "tekton.dev/v1", "kind": "Task", "metadata": {"name": "t"}, "spec": {"steps": steps}})
+}
+
+#[test]
+fn a_step_that_moves_keeps_its_digest() {
+    let kinds = kinds("tekton");
+    let (stored, _) = mutate(
+        &kinds,
+        &Change::create(&task(&[("a", "a:1"), ("b", "b:1")])),
+    );
+    let again = task(&[("z", "z:1"), ("a", "a:1"), ("b", "b:2")]);
+    let change = Change::update(&stored, &again);
+    let moved = |_: &Question<'_>| Ok(digest("moved"));
+    let (task, _) = mutate_with(&kinds, &change, &Settings::default(), None, moved);
+    let steps = task["spec"]["steps"].as_array().expect("steps");
+    let images: Vec<_> = steps.iter().map(|step| step["image"].clone()).collect();
+    let wanted = [("z:1", "moved"), ("a:1", "a:1"), ("b:2", "moved")];
+    assert_eq!(
+        images,
+        wanted.map(|(image, content)| format!("{image}@{}", digest(content)))
+    );
+    let record = task["metadata"]["annotations"][PINNED].as_str();
+    let record: BTreeMap<String, Value> =
+        serde_json::from_str(record.expect("a record")).expect("JSON");
+    let keys = ["/spec/steps/a", "/spec/steps/b", "/spec/steps/z"];
+    assert!(record.keys().eq(keys), "{record:?}");
+}
+
+/// Filling in a default could undo a policy that `stepTemplate` brings; `always` is meant to win over any.
+#[test]
+fn always_reaches_every_container() {
+    let settings = Settings {
+        always: Always::All,
+        ..Settings::default()
+    };
+    let mut task = task(&[("a", "a:1"), ("b", "$(params.image)")]);
+    task["spec"]["stepTemplate"] = json!({"imagePullPolicy": "Never"});
+    let change = Change::create(&task);
+    let (task, _) = mutate_with(&kinds("tekton"), &change, &settings, None, |question| {
+        Ok(look_up(question))
+    });
+    for at in ["/steps/0", "/steps/1", "/stepTemplate"] {
+        let container = task["spec"].pointer(at).expect("a container");
+        assert_eq!(container["imagePullPolicy"], "Always", "{at}");
+    }
 }
 
 /// What the schema of a definition has at a path; an error is the segment that it does not have.

@@ -69,6 +69,8 @@ fn public_images_only(world: &World) {
     assert_eq!(pods, [pods[0]; 2]);
     assert!(pods[0].ends_with(&busybox), "{} {busybox}", pods[0]);
     assert!(!pods[0].contains(&moved), "{} {moved}", pods[0]);
+    // Applied again after that.
+    assert_eq!(said[5].trim(), pods[0].trim());
     assert_eq!(said.last().expect("the restarted one").trim(), moved);
 }
 

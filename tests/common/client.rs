@@ -20,11 +20,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A certificate authority and a server certificate for loopback, as files for `--tls-cert` and `--tls-key`.
+/// A certificate authority and the certificate of a server, as files for `--tls-cert` and `--tls-key`.
 #[derive(Debug)]
 pub struct Authority {
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// Where the server listens.
+    pub address: String,
+    names: Vec<String>,
     /// The authority's certificate, in PEM.
     pub ca: String,
     root: CertifiedIssuer<'static, KeyPair>,
@@ -40,7 +43,13 @@ pub struct Issued {
 }
 
 impl Authority {
+    /// For a server on loopback.
     pub fn new(folder: &Path) -> Self {
+        Self::of(folder, "127.0.0.1", &["localhost", "::1"])
+    }
+
+    /// For a server on this address, which has these names too.
+    pub fn of(folder: &Path, address: &str, names: &[&str]) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -48,6 +57,12 @@ impl Authority {
         let authority = Self {
             certificate,
             key,
+            address: address.to_owned(),
+            names: [&[address], names]
+                .concat()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             ca: root.pem(),
             root,
         };
@@ -57,11 +72,10 @@ impl Authority {
         authority
     }
 
-    /// A new certificate for loopback.
+    /// A new certificate for the server.
     pub fn issue(&self) -> Issued {
-        let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(names).unwrap();
+        let leaf = CertificateParams::new(self.names.clone()).unwrap();
         let leaf = leaf.signed_by(&key, &self.root).unwrap();
         Issued {
             certificate: leaf.pem() + &self.ca,

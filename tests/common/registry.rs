@@ -41,6 +41,12 @@ const EXAMPLE_PASSWORD: (&str, &str) = (
 /// How long a registry may take to answer for the first time; far more than it needs.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
+/// The one layer of an image, and its configuration.
+pub struct Image {
+    pub layer: Vec<u8>,
+    pub config: serde_json::Value,
+}
+
 /// A running registry.
 pub struct TestRegistry {
     child: Child,
@@ -155,17 +161,29 @@ impl TestRegistry {
 
     /// Pushes an image for one platform; gives its digest. The same names make the same image.
     pub async fn push_manifest(&self, repository: &str, tag: &str) -> String {
-        let (digest, _) = self.push_platform(repository, tag, "amd64", tag).await;
+        let image = Image::text(repository, tag, "amd64");
+        let (digest, _) = self.push_platform(repository, tag, image).await;
         digest
     }
 
     /// Pushes an index of images for linux/amd64 and linux/arm64; gives the digest of the index.
     pub async fn push_index(&self, repository: &str, tag: &str) -> String {
+        let image = |architecture: &_| Image::text(repository, tag, architecture);
+        self.push_index_of(repository, tag, image).await
+    }
+
+    /// The same of other images, by their architecture.
+    pub async fn push_index_of(
+        &self,
+        repository: &str,
+        tag: &str,
+        image: impl Fn(&str) -> Image,
+    ) -> String {
         let mut manifests = Vec::new();
         for architecture in ["amd64", "arm64"] {
             let platform_tag = format!("{tag}-{architecture}");
             let (digest, size) = self
-                .push_platform(repository, tag, architecture, &platform_tag)
+                .push_platform(repository, &platform_tag, image(architecture))
                 .await;
             manifests.push(ImageIndexEntry {
                 media_type: OCI_IMAGE_MEDIA_TYPE.to_owned(),
@@ -208,8 +226,8 @@ impl TestRegistry {
         let (list_type, manifest_type) =
             (IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE);
         let (client, single_tag) = (Self::client(), format!("{tag}-amd64"));
-        self.push_platform(repository, tag, "amd64", &single_tag)
-            .await;
+        let image = Image::text(repository, tag, "amd64");
+        self.push_platform(repository, &single_tag, image).await;
         let single = self.reference(repository, &single_tag);
         let (oci, _) = client
             .pull_manifest_raw(&single, &self.auth, &[OCI_IMAGE_MEDIA_TYPE])
@@ -260,21 +278,9 @@ impl TestRegistry {
             .unwrap()
     }
 
-    async fn push_platform(
-        &self,
-        repository: &str,
-        name: &str,
-        architecture: &str,
-        tag: &str,
-    ) -> (String, i64) {
-        let layer = ImageLayer::oci_v1(
-            format!("{repository}:{name} for {architecture}").into_bytes(),
-            None,
-        );
-        let config = serde_json::json!({
-            "architecture": architecture, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []},
-        });
-        let config = Config::oci_v1(config.to_string().into_bytes(), None);
+    async fn push_platform(&self, repository: &str, tag: &str, image: Image) -> (String, i64) {
+        let layer = ImageLayer::oci_v1(image.layer, None);
+        let config = Config::oci_v1(image.config.to_string().into_bytes(), None);
         let manifest = OciImageManifest::build(std::slice::from_ref(&layer), &config, None);
         let (client, reference) = (Self::client(), self.reference(repository, tag));
         client
@@ -298,6 +304,19 @@ impl TestRegistry {
 
     fn reference(&self, repository: &str, tag: &str) -> Reference {
         Reference::with_tag(self.host(), repository.to_owned(), tag.to_owned())
+    }
+}
+
+impl Image {
+    /// One that holds only its name, and does not run.
+    fn text(repository: &str, tag: &str, architecture: &str) -> Self {
+        Self {
+            layer: format!("{repository}:{tag} for {architecture}").into_bytes(),
+            config: serde_json::json!({
+                "architecture": architecture, "os": "linux", "config": {},
+                "rootfs": {"type": "layers", "diff_ids": []},
+            }),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A served surepull: the real binary on free ports of loopback, ended with its test.
+//! A served surepull: the real binary on free ports, of loopback as a rule, ended with its test.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines};
@@ -72,21 +72,31 @@ impl Served {
             .arg(binary())
             .env("KUBERNETES_SERVICE_HOST", api_server.ip().to_string())
             .env("KUBERNETES_SERVICE_PORT", api_server.port().to_string());
-        let (folder, authority) = Self::files(configuration);
+        let (folder, authority) = Self::files(configuration, Authority::new);
         Self::launch_by(command, folder, authority, &[])
     }
 
     /// Starts the binary with exactly these further arguments.
     pub fn start_bare(configuration: &str, arguments: &[&str]) -> Self {
-        let (folder, authority) = Self::files(configuration);
+        let (folder, authority) = Self::files(configuration, Authority::new);
         Self::launch(folder, authority, arguments)
     }
 
-    fn files(configuration: &str) -> (TempDir, Authority) {
+    /// The same on another address, with a certificate for it and for this name.
+    pub fn start_at(address: &str, name: &str, configuration: &str, arguments: &[&str]) -> Self {
+        let authority = |folder: &Path| Authority::of(folder, address, &[name]);
+        let (folder, authority) = Self::files(configuration, authority);
+        Self::launch(folder, authority, arguments)
+    }
+
+    fn files(
+        configuration: &str,
+        authority: impl FnOnce(&Path) -> Authority,
+    ) -> (TempDir, Authority) {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("surepull.yaml");
         fs::write(&file, configuration).expect("the configuration is written");
-        let authority = Authority::new(folder.path());
+        let authority = authority(folder.path());
         (folder, authority)
     }
 
@@ -104,7 +114,8 @@ impl Served {
         let log = File::create(folder.path().join("log")).expect("a log");
         let mut child = command
             .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
+            .args(["--listen", &format!("{}:0", authority.address)])
+            .args(["--ops-listen", "127.0.0.1:0"])
             .arg("--config")
             .arg(folder.path().join("surepull.yaml"))
             .arg("--tls-cert")

@@ -9,7 +9,7 @@ mod registration;
 pub use kubectl::{Kubectl, Output};
 pub use pki::Pki;
 pub use process::Process;
-pub use registration::{Registration, Rule, access};
+pub use registration::{LABEL, Registration, Rule, access};
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
