@@ -16,7 +16,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: assets ## run the main job on real reviews, with a registry on loopback; no cluster, no internet
+demo: registry ## run the main job on real reviews, with a registry on loopback; no cluster, no internet
 	cargo build --locked --bin surepull --example demo
 	cargo run --locked --quiet --example demo
 
@@ -51,9 +51,13 @@ bench: ## measure the served binary beside a bare echo, and count the handler's 
 	@command -v valgrind h2load taskset | grep -c . | grep -qx 3 || { apt-get update && apt-get install -y valgrind nghttp2-client util-linux; }
 	cargo bench --locked --bench webhook
 
+.PHONY: registry
+registry: ## build the registry that demos and tests run (needs Go)
+	@REGISTRY="$(REGISTRY_MODULE)@$(REGISTRY_VERSION)" tests/kube/build.sh registry
+
 .PHONY: assets
-assets: ## build what tests and demos need beside the crate: a real registry, a real Kubernetes (needs Go)
-	@SUREPULL_ASSETS="$(SUREPULL_ASSETS)" REGISTRY="$(REGISTRY_MODULE)@$(REGISTRY_VERSION)" tests/kube/build.sh
+assets: registry ## build what tests need beside the crate: that registry, a real Kubernetes (needs Go)
+	@tests/kube/build.sh kube
 
 .PHONY: node-packages
 node-packages: ## install what the tests on a real node need (Debian packages), where root runs this

@@ -76,9 +76,12 @@ async fn run(kubectl: &Kubectl, running: &Running, command: &str) {
         .into_iter()
         .flat_map(objects)
         .collect();
-    let without: Vec<Value> = applied
+    let earlier: Vec<(&str, Value)> = applied
         .iter()
-        .map(|object| stored(kubectl, object).unwrap_or_else(|| without(kubectl, object)))
+        .map(|object| match stored(kubectl, object) {
+            Some(stored) => ("before and after", stored),
+            None => ("without surepull and with it", without(kubectl, object)),
+        })
         .collect();
     for line in running.run(command).await.lines() {
         if line.starts_with("Warning: ") {
@@ -87,13 +90,10 @@ async fn run(kubectl: &Kubectl, running: &Running, command: &str) {
             println!("{line}");
         }
     }
-    for (object, without) in applied.iter().zip(&without) {
-        let with = stored(kubectl, object).expect("what was applied is there");
-        Style::Faint.say(&format!(
-            "  {}, without surepull and with it:",
-            title(object)
-        ));
-        diff(without, &with);
+    for (object, (words, earlier)) in applied.iter().zip(&earlier) {
+        let now = stored(kubectl, object).expect("what was applied is there");
+        Style::Faint.say(&format!("  {}, {words}:", title(object)));
+        diff(earlier, &now);
     }
 }
 

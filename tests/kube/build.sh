@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds what the tests start, once, into $SUREPULL_ASSETS/bin: the registry, and one binary that is etcd, Kubernetes' own
-# programs and kwok, by the name that it is called by. What is in $KUBEBUILDER_ASSETS is not built.
+# build.sh registry|kube: builds what the tests start, once, into $SUREPULL_ASSETS/bin: the registry, or one binary that is
+# etcd, Kubernetes' own programs and kwok, by the name that it is called by. What is in $KUBEBUILDER_ASSETS is not built.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")"
 bin=$SUREPULL_ASSETS/bin
@@ -20,18 +20,21 @@ missing() {
 	return 1
 }
 
-if ! built registry "$REGISTRY"; then
+registry() {
+	built registry "$REGISTRY" && return
 	begin "the distribution registry, about a minute"
 	GOBIN=$bin CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' "$REGISTRY"
 	echo "$REGISTRY" >"$bin/registry.inputs"
-fi
-inputs=$(cat go.mod go.sum main.go build.sh | sha256sum)
-if missing && ! built kube "$inputs"; then
+}
+kube() {
+	local inputs version package=k8s.io/component-base/version
+	inputs=$(cat go.mod go.sum main.go build.sh | sha256sum)
+	if ! missing || built kube "$inputs"; then return; fi
 	begin "Kubernetes, about ten minutes of CPU time"
 	version=$(sed -n 's#^\tk8s.io/kubernetes v##p' go.mod)
-	package=k8s.io/component-base/version
 	CGO_ENABLED=0 go build -trimpath -o "$bin/kube" -ldflags "-s -w -X $package.gitVersion=v$version \
 		-X $package.gitMajor=1 -X $package.gitMinor=$(cut -d. -f2 <<<"$version") -X $package.gitTreeState=clean" .
 	for program in "${programs[@]}"; do ln -sf kube "$bin/$program"; done
 	echo "$inputs" >"$bin/kube.inputs"
-fi
+}
+"$1"
