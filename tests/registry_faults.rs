@@ -152,7 +152,7 @@ fn good() -> Response {
 
 fn credential(password: &str) -> Credential {
     Credential {
-        username: b"alice".to_vec(),
+        username: "alice".into(),
         password: password.as_bytes().to_vec().into(),
         source: "test".into(),
     }
