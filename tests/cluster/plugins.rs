@@ -51,8 +51,7 @@ fn other_way(world: &World) {
     let mut object = pod("p", "registry.test/app:1.0");
     object["spec"]["containers"][0]["imagePullPolicy"] = "IfNotPresent".into();
     space.until("surepull is asked and knows the account", || {
-        let arguments = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
-        let tried = space.run_with(&arguments, &object.to_string()).json();
+        let tried = space.try_out(&object).json();
         (tried["spec"]["imagePullSecrets"] == json!([{"name": "account"}])).then_some(())
     });
     // Nobody else gives the Pod its account's secrets here, and nobody else pins.
