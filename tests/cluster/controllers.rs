@@ -30,7 +30,7 @@ fn roll_out(space: &Kubectl, name: &str) {
         .success();
 }
 
-/// The one ReplicaSet has the image as it is written: a Deployment whose ReplicaSet differs makes another, without end.
+/// The one `ReplicaSet` has the image as it is written: a Deployment makes another one, without end, if it differs.
 fn one_replica_set(space: &Kubectl, when: &str) {
     // What makes the controller compare them once more.
     for replicas in ["--replicas=2", "--replicas=1"] {
@@ -172,65 +172,61 @@ fn running(space: &Kubectl) -> Vec<[Value; 4]> {
     running
 }
 
+/// The image whose tag moves.
+const MOVING: &str = "registry.test/moving:1.0";
+
 fn nothing_restarts(world: &World) {
     // Nothing is remembered, so that a moved tag is seen at once.
     world.serve("forgetful", "cache: {ttl: 0s}\n");
     let space = world.namespace("nothing-restarts", "forgetful");
-    let moving = "registry.test/moving:1.0";
-    let push_again = |index: bool| {
-        if index {
-            world
-                .runtime
-                .block_on(world.registry.push_index("moving", "1.0"))
-        } else {
-            world
-                .runtime
-                .block_on(world.registry.push_manifest("moving", "1.0"))
-        }
-    };
-    push_again(true);
+    let first = world.registry.push_index("moving", "1.0");
+    world.runtime.block_on(first);
+    let pinned = world.pinned(MOVING);
     let objects = [
-        deployment("d", moving, 2),
-        pod("p", moving),
-        job("j", moving),
+        deployment("d", MOVING, 2),
+        pod("p", MOVING),
+        job("j", MOVING),
     ];
-    let pinned = world.pinned(moving);
-    for object in &objects {
+    let before = all_run(&space, &objects);
+    assert!(before.iter().all(|pod| pod[2] == pinned), "{before:?}");
+
+    let second = world.registry.push_manifest("moving", "1.0");
+    world.runtime.block_on(second);
+    assert_ne!(world.pinned(MOVING), pinned, "the tag moves");
+    apply_in_all_ways(&space, &objects);
+    roll_out(&space, "d");
+    assert_eq!(running(&space), before);
+    let revision = "deployment.kubernetes.io/revision";
+    let deployment = space.get("deployment", "d");
+    assert_eq!(deployment["metadata"]["annotations"][revision], "1");
+    assert_eq!(space.list("replicasets").len(), 1);
+
+    space.run(&["rollout", "restart", "deployment/d"]).success();
+    let deployment = space.get("deployment", "d");
+    let anew = world.pinned(MOVING);
+    assert_eq!(image(&deployment), anew, "a restart asks anew");
+}
+
+/// Applies the objects; who runs then.
+fn all_run(space: &Kubectl, objects: &[Value]) -> Vec<[Value; 4]> {
+    for object in objects {
         space.apply(object).success();
     }
-    roll_out(&space, "d");
+    roll_out(space, "d");
     space.until("all Pods run", || {
         let pods = space.list("pods");
         (pods.len() == 4 && pods.iter().all(|pod| pod["status"]["phase"] == "Running"))
             .then_some(())
     });
-    let before = running(&space);
-    let revision = || {
-        space.get("deployment", "d")["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
-            .clone()
-    };
-    assert!(before.iter().all(|pod| pod[2] == pinned), "{before:?}");
-    assert_ne!(
-        push_again(false),
-        pinned.rsplit('@').next().expect("a digest"),
-        "the tag moves"
-    );
-    for object in &objects {
+    running(space)
+}
+
+/// Applies the objects once more, by the client and by the server.
+fn apply_in_all_ways(space: &Kubectl, objects: &[Value]) {
+    let by_server = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    for object in objects {
         space.apply(object).success();
-        let by_server = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         space.run_with(&by_server, &object.to_string()).success();
         space.apply_server_side(object).success();
     }
-    roll_out(&space, "d");
-    assert_eq!(running(&space), before);
-    assert_eq!(revision(), "1");
-    assert_eq!(space.list("replicasets").len(), 1);
-
-    space.run(&["rollout", "restart", "deployment/d"]).success();
-    assert_eq!(
-        image(&space.get("deployment", "d")),
-        world.pinned(moving),
-        "a restart asks anew"
-    );
-    assert_ne!(world.pinned(moving), pinned);
 }

@@ -234,7 +234,7 @@ fn validated(world: &World) {
     let space = world.cluster.namespace("always-pods", &[]);
     space.apply(&pod("old", APP)).success();
     World::switch_on(&space, "always-pods");
-    let refusal = r#"spec.containers[0].imagePullPolicy: Unsupported value: "#;
+    let refusal = "spec.containers[0].imagePullPolicy: Unsupported value: ";
 
     let later = Later::start(world, "later-policy", set_back);
     later.switch_on(&space);
