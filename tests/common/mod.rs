@@ -20,6 +20,7 @@ pub mod registry;
 pub mod serve;
 pub mod show;
 pub mod token_service;
+pub mod trials;
 pub mod vectors;
 
 use std::path::PathBuf;
