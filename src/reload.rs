@@ -33,6 +33,12 @@ pub trait Reload {
     /// Reads: which files that took, also where it failed, and what it came to.
     fn read(&self) -> (Vec<PathBuf>, anyhow::Result<Self::Fresh>);
 
+    /// Where what was read is of no use: what else to put into effect, such as what is in effect made anew of files that
+    /// are still good.
+    fn instead(&self) -> Option<Self::Fresh> {
+        None
+    }
+
     /// Puts into effect what was read; says what is different now.
     fn apply(&mut self, fresh: Self::Fresh) -> String;
 }
@@ -93,6 +99,10 @@ impl<R: Reload> Watched<R> {
                     error,
                     "its files are of no use: what was read before stays in effect"
                 );
+                if let Some(fresh) = self.what.instead() {
+                    let changed = self.what.apply(fresh);
+                    tracing::info!(what = R::WHAT, changed, "the rest of its files is good");
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use common::client::{Authority, connect};
 use common::mount::mount;
-use common::registry::TestRegistry;
+use common::registry::{PASSWORD, TestRegistry, USERNAME};
 use common::serve::Served;
 use common::{wait_for, wait_until};
 
@@ -256,6 +256,31 @@ async fn a_swapped_config_map_takes_effect() {
     };
     the_configuration_follows(&served, write).await;
     assert_eq!(reloads(&served, "certificate", "success").await, 0);
+}
+
+#[tokio::test]
+async fn a_mistake_in_the_configuration_does_not_keep_renewed_credentials_out() {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = registry.push_index("app", "1.0").await;
+    let folder = tempfile::tempdir().unwrap();
+    let docker = folder.path().join("docker.json");
+    let log_in = |password: &str| {
+        let entry = format!(r#"{{"username": "{USERNAME}", "password": "{password}"}}"#);
+        let text = format!(r#"{{"auths": {{"registry.test": {entry}}}}}"#);
+        fs::write(&docker, text).unwrap();
+    };
+    log_in("no longer");
+    let (endpoint, path) = (registry.endpoint(), docker.display());
+    let text = configuration(&format!(
+        "registries: [{{match: registry.test, endpoints: [\"{endpoint}\"]}}]\ncredentials: {{dockerConfig: [{path}]}}\n"
+    ));
+    let served = plain(&text);
+    assert!(!patch(&served).await.contains(&digest));
+    write(&served, "surepull.yaml", &(text + "mode: [\n"));
+    reloaded(&served, "configuration", "failure", 1).await;
+    log_in(PASSWORD);
+    wait_until(async || patch(&served).await.contains(&digest)).await;
+    assert!(!last_was_good(&served, "configuration").await);
 }
 
 #[tokio::test]

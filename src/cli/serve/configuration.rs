@@ -84,13 +84,29 @@ impl Reload for ConfigurationFile {
         let mut files = vec![self.file.clone()];
         let configuration = match config::load(&self.file) {
             Ok(configuration) => configuration,
-            Err(error) => return (files, Err(error.into())),
+            Err(error) => {
+                files.extend(named(&self.source.configuration));
+                return (files, Err(error.into()));
+            }
         };
-        files.extend(authorities(&configuration).cloned());
-        files.extend_from_slice(&configuration.credentials.docker_config);
+        files.extend(named(&configuration));
         let source = Source::new(configuration);
         let admission = self.admission(&source);
+        if admission.is_err() {
+            files.extend(named(&self.source.configuration));
+        }
         (files, admission.map(|admission| (source, admission)))
+    }
+
+    /// While there is a mistake in the file, the files that it named before are followed all the same: the credentials in
+    /// them may be renewed at any time.
+    fn instead(&self) -> Option<Self::Fresh> {
+        let source = Source::new(self.source.configuration.clone());
+        if source.changes(&self.source).is_empty() {
+            return None;
+        }
+        let admission = self.admission(&source).ok()?;
+        Some((source, admission))
     }
 
     fn apply(&mut self, (source, admission): Self::Fresh) -> String {
@@ -133,6 +149,12 @@ impl Source {
         }
         changes
     }
+}
+
+/// All files that a configuration names.
+fn named(configuration: &Configuration) -> impl Iterator<Item = PathBuf> {
+    let documents = &configuration.credentials.docker_config;
+    authorities(configuration).chain(documents).cloned()
 }
 
 /// The files of certificate authorities that a configuration names.
