@@ -101,8 +101,15 @@ pub struct Cache {
     #[serde(deserialize_with = "duration::deserialize")]
     #[schemars(with = "String", regex(pattern = duration::PATTERN), extend("default" = "10s"))]
     pub negative_ttl: Duration,
+    /// For how long after `ttl` a digest is still used, with a warning, while its registry cannot be asked; `0s` is
+    /// never.
+    #[serde(deserialize_with = "duration::deserialize")]
+    #[schemars(with = "String", regex(pattern = duration::PATTERN), extend("default" = "1h"))]
+    pub stale_if_error: Duration,
     /// How many answers are kept at most.
     pub max_entries: u64,
+    /// How many bytes of memory the answers take at most.
+    pub max_bytes: u32,
 }
 
 impl Default for Cache {
@@ -110,7 +117,9 @@ impl Default for Cache {
         Self {
             ttl: Duration::from_mins(5),
             negative_ttl: Duration::from_secs(10),
+            stale_if_error: Duration::from_hours(1),
             max_entries: 10_000,
+            max_bytes: 16 << 20,
         }
     }
 }

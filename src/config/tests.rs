@@ -57,7 +57,7 @@ fn every_setting_is_taken_over() {
     let text = format!(
         "{HEAD}{}",
         "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, skip: {never: false}}\n\
-         pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', maxEntries: 5}\n\
+         pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', staleIfError: 2h, maxEntries: 5, maxBytes: 7}\n\
          credentials: {dockerConfig: [/etc/docker.json]}\n\
          presets: [tekton, jobset, tekton]\n\
          customResources:\n- {group: a.b, kind: C, podSpecs: ['/a/*/b~1c'], containers: [/c]}\n\
@@ -74,7 +74,9 @@ fn every_setting_is_taken_over() {
     assert!(read.settings.excluded_namespaces.is_empty());
     assert_eq!(read.cache.ttl, Duration::from_secs(90));
     assert_eq!(read.cache.negative_ttl, Duration::ZERO);
+    assert_eq!(read.cache.stale_if_error, Duration::from_hours(2));
     assert_eq!(read.cache.max_entries, 5);
+    assert_eq!(read.cache.max_bytes, 7);
     assert_eq!(
         read.credentials.docker_config[0].to_str(),
         Some("/etc/docker.json")

@@ -160,9 +160,13 @@ impl Error {
         self.class().remedy()
     }
 
-    /// Whether another endpoint of the same registry may know better.
+    /// Whether it says nothing about the image, only that the registry does not answer now: another endpoint of it may
+    /// know better, and what was known before still counts for a while.
     pub(super) fn is_unavailability(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::TimedOut { .. })
+        matches!(
+            self.class(),
+            Class::Unavailable | Class::TimedOut | Class::RateLimited
+        )
     }
 
     /// Whether it says no more than that these credentials were not enough.

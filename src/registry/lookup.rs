@@ -3,7 +3,7 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use super::cache::Audiences;
+use super::audience::Audiences;
 use super::connect::Wire;
 use super::error::{Error, Subject};
 use super::exchange::{Ask, Reply};

@@ -17,6 +17,7 @@ pub struct Metrics {
     lookups: Family<Outcome, Counter>,
     cache: Family<CacheLabels, Counter>,
     durations: Family<RegistryLabels, Histogram, fn() -> Histogram>,
+    stale: Family<RegistryLabels, Counter>,
     pub(super) hits: Counter,
     pub(super) misses: Counter,
 }
@@ -42,6 +43,7 @@ impl Default for Metrics {
         let cache = Family::<CacheLabels, Counter>::default();
         Self {
             lookups: Family::default(),
+            stale: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             hits: cache.get_or_create_owned(&CacheLabels { result: "hit" }),
             misses: cache.get_or_create_owned(&CacheLabels { result: "miss" }),
@@ -63,12 +65,23 @@ impl Metrics {
             "Questions for digests by whether a remembered answer was there",
             self.cache.clone(),
         );
+        registry.register(
+            "surepull_registry_stale_answers",
+            "Digests given although the time to use them was over, because their registry could not be asked",
+            self.stale.clone(),
+        );
         registry.register_with_unit(
             "surepull_registry_lookup_duration",
             "How long look-ups take, all of their requests together",
             Unit::Seconds,
             self.durations.clone(),
         );
+    }
+
+    pub(super) fn gave_stale(&self, registry: &str) {
+        let registry = registry.to_owned();
+        let labels = RegistryLabels { registry };
+        self.stale.get_or_create(&labels).inc();
     }
 
     pub(super) fn looked_up(&self, registry: &str, outcome: &'static str, seconds: f64) {

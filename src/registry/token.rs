@@ -13,7 +13,7 @@ use moka::sync::Cache;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::cache::Audience;
+use super::audience::Audience;
 use super::challenge::Challenge;
 use super::connect::{Origin, Wire};
 use super::error::{Error, Subject};
