@@ -87,7 +87,17 @@ pub struct Registry {
     /// A PEM file with certificate authorities to trust there besides the system's.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// How many look-ups may be under way at once at one host of these; others wait.
+    #[serde(
+        default = "values::default_max_concurrent",
+        deserialize_with = "values::max_concurrent"
+    )]
+    #[schemars(range(min = 1, max = 512))]
+    pub max_concurrent: u32,
 }
+
+/// The default of [`Registry::max_concurrent`], which also holds for registries without an entry.
+pub const MAX_CONCURRENT: u32 = 32;
 
 /// How long digests are remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

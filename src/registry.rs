@@ -6,9 +6,11 @@
 //! - `settings`, `route`: from the configuration and an image to endpoints
 //! - `cache`, `audience`: answers that are remembered, and whose they are
 //! - `flight`: look-ups under way, which are shared
+//! - `refresh`: digests in use, looked up again before their time is over
 //! - `lookup`: endpoints and credentials in order; HEAD, and GET where that does not suffice
 //! - `challenge`, `token`: authorization
 //! - `exchange`: one HTTP question with its redirects and limits
+//! - `manners`: how often and how much a host is asked
 //! - `connect`, `guard`: connections, and where none is made to
 //! - `manifest`, `error`, `metrics`: what counts as a manifest, what is said, what is counted
 
@@ -22,7 +24,9 @@ mod flight;
 mod guard;
 mod lookup;
 mod manifest;
+mod manners;
 mod metrics;
+mod refresh;
 mod route;
 mod settings;
 mod token;
@@ -40,7 +44,9 @@ use crate::image::Digest;
 use audience::{Audience, Audiences};
 use cache::{Answer, Answers, Entry, Key};
 use error::Subject;
-use flight::{Flight, Flights};
+use flight::{Flight, Flights, LOOKUPS};
+use manners::Manners;
+use refresh::Refreshes;
 use route::Routes;
 use token::Grants;
 
@@ -93,6 +99,8 @@ struct Inner {
     grants: Grants,
     answers: Answers,
     flights: Flights,
+    refreshes: Refreshes,
+    manners: Manners,
     audiences: Audiences,
     metrics: Metrics,
 }
@@ -113,7 +121,9 @@ impl Resolver {
             routes: Routes::new(registries)?,
             grants: Grants::new(),
             answers: Answers::new(cache),
-            flights: Flights::default(),
+            flights: Flights::new(),
+            refreshes: Refreshes::new(),
+            manners: Manners::new(),
             audiences: Audiences::new()?,
             metrics,
         })))
@@ -133,6 +143,7 @@ impl Resolver {
         let audience = self.0.audiences.of(credentials);
         let kept = self.0.answers.get(image, audience)?;
         self.0.metrics.hits.inc();
+        self.note_use(&kept, image, credentials);
         Some(kept.entry.answer.clone())
     }
 
@@ -172,6 +183,7 @@ impl Resolver {
         let audience = self.0.audiences.of(credentials);
         if !fresh && let Some(kept) = self.0.answers.get(image, audience) {
             self.0.metrics.hits.inc();
+            self.note_use(&kept, image, credentials);
             return kept.entry.answer.clone();
         }
         self.0.metrics.misses.inc();
@@ -203,11 +215,19 @@ impl Resolver {
         if !fresh && let Some(kept) = self.0.answers.get(image, audience) {
             return kept.entry.answer.clone();
         }
+        let Some(room) = self.0.flights.room() else {
+            let label = self.0.routes.of(image).label;
+            self.0.metrics.withheld(label, "overload");
+            let why = format!("{LOOKUPS} look-ups are under way already");
+            return Err(Arc::new(
+                Subject::new(image).withheld(Class::Unavailable, why),
+            ));
+        };
         let flight = Flight {
             inner: Arc::clone(&self.0),
             key,
-            image: image.detached(),
             credentials: credentials.to_vec(),
+            room,
         };
         // A task of its own: it outlives whoever waits for it.
         let task = tokio::spawn(flight.run(line, place));

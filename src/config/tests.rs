@@ -49,6 +49,7 @@ fn the_full_example_of_the_documentation_is_read() {
         read.registries[0].endpoints[0].uri().to_string(),
         "http://127.0.0.1:5000/"
     );
+    assert_eq!(read.registries[0].max_concurrent, MAX_CONCURRENT);
     assert!(read.kinds.find("example.com", "Rollout").is_some());
 }
 
@@ -179,6 +180,10 @@ fn mistakes_name_place_key_and_remedy() {
         (
             "cache: {ttl: 5}\n",
             "line 3, column 14: cache.ttl: `5` is not a duration; write a number with a unit (ms, s, m, h), such as `10s` or `1m30s`",
+        ),
+        (
+            "registries: [{match: r.io, maxConcurrent: 0}]\n",
+            "line 3, column 43: registries[0].maxConcurrent: `0` is not a usable number of look-ups at once; write 1 to 512",
         ),
         (
             "cache: {maxEntries: -1}\n",

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant as StdInstant};
 
 use moka::sync::Cache;
@@ -50,6 +51,7 @@ pub(super) struct Entry {
 pub(super) struct Kept {
     pub(super) entry: Entry,
     good: Option<Good>,
+    in_use: AtomicBool,
 }
 
 /// A digest, and when it was found.
@@ -83,6 +85,10 @@ impl Key {
         }
     }
 
+    pub(super) fn image(&self) -> &Image<'static> {
+        &self.image
+    }
+
     fn borrowed(&self) -> Borrowed<'_> {
         Borrowed {
             image: &self.image,
@@ -102,6 +108,18 @@ impl Hash for Borrowed<'_> {
 impl Equivalent<Key> for Borrowed<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         *self.image == key.image && self.audience == key.audience
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Takes note that somebody uses a digest; whether nobody did before.
+    pub(super) fn is_first_use(&self) -> bool {
+        // Read first: of a value that is only read, each processor has a copy.
+        self.entry.answer.is_ok()
+            && !self.in_use.load(Ordering::Relaxed)
+            && !self.in_use.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -181,6 +199,17 @@ impl Answers {
         self.lifetimes.is_fresh(&kept.entry).then_some(kept)
     }
 
+    /// Whether this is what is remembered still.
+    pub(super) fn is_current(&self, key: &Key, kept: &Arc<Kept>) -> bool {
+        let current = self.kept.get(&key.borrowed());
+        current.is_some_and(|current| Arc::ptr_eq(&current, kept))
+    }
+
+    /// How long a digest is used without asking again.
+    pub(super) fn ttl(&self) -> Duration {
+        self.lifetimes.positive
+    }
+
     /// The last good digest, and how old it is, if it is not too old for when the registry cannot be asked.
     pub(super) fn last_good(
         &self,
@@ -216,7 +245,13 @@ impl Answers {
             }
             Err(_) => None,
         };
-        self.kept.insert(key, Arc::new(Kept { entry, good }));
+        let in_use = AtomicBool::new(false);
+        let kept = Kept {
+            entry,
+            good,
+            in_use,
+        };
+        self.kept.insert(key, Arc::new(kept));
     }
 }
 

@@ -3,19 +3,26 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::cache::{Answer, Entry, Key};
 use super::error::Subject;
 use super::lookup::Lookup;
-use super::{Image, Inner, LOOKUP_LIMIT};
+use super::{Inner, LOOKUP_LIMIT};
 use crate::credentials::Credential;
+
+/// How many look-ups may be under way, those that wait for their registry included. They outlive whoever waits for them:
+/// without a bound their number would have none.
+pub(super) const LOOKUPS: usize = 1024;
 
 /// The look-ups under way: one at a time for each key. What the last one found stays in its lock for those who wait
 /// for it, whatever the cache does.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Flights(Arc<Mutex<HashMap<Key, Lock>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Flights {
+    lines: Arc<Mutex<HashMap<Key, Lock>>>,
+    room: Arc<Semaphore>,
+}
 
 /// Held while a look-up is under way.
 pub(super) type Lock = Arc<AsyncMutex<Option<Entry>>>;
@@ -29,6 +36,18 @@ pub(super) struct Place {
 }
 
 impl Flights {
+    pub(super) fn new() -> Self {
+        Self {
+            lines: Arc::default(),
+            room: Arc::new(Semaphore::new(LOOKUPS)),
+        }
+    }
+
+    /// Room for one look-up more, if there is any.
+    pub(super) fn room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_owned().ok()
+    }
+
     /// Joins the line for a key.
     pub(super) fn join(&self, key: Key) -> Place {
         let mut lines = self.lines();
@@ -42,7 +61,7 @@ impl Flights {
     }
 
     fn lines(&self) -> MutexGuard<'_, HashMap<Key, Lock>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,8 +86,9 @@ impl Drop for Place {
 pub(super) struct Flight {
     pub(super) inner: Arc<Inner>,
     pub(super) key: Key,
-    pub(super) image: Image<'static>,
     pub(super) credentials: Vec<Credential>,
+    /// Given back when it ends.
+    pub(super) room: OwnedSemaphorePermit,
 }
 
 impl Flight {
@@ -80,13 +100,16 @@ impl Flight {
         place: Place,
     ) -> Answer {
         let began = Instant::now();
-        let subject = Subject::new(&self.image);
-        let route = self.inner.routes.of(&self.image);
+        let image = self.key.image();
+        let subject = Subject::new(image);
+        let route = self.inner.routes.of(image);
         let lookup = Lookup {
-            image: &self.image,
+            image,
             route: &route,
             grants: &self.inner.grants,
             audiences: &self.inner.audiences,
+            manners: &self.inner.manners,
+            metrics: &self.inner.metrics,
             subject: &subject,
         };
         let answer = timeout(LOOKUP_LIMIT, lookup.run(&self.credentials)).await;
@@ -101,24 +124,29 @@ impl Flight {
         let seconds = began.elapsed().as_secs_f64();
         self.inner.metrics.looked_up(route.label, outcome, seconds);
         match &answer {
-            Ok(digest) => tracing::debug!(image = ?self.image, %digest, seconds, "looked up"),
-            Err(error) => tracing::debug!(image = ?self.image, %error, seconds, "look-up failed"),
+            Ok(digest) => tracing::debug!(?image, %digest, seconds, "looked up"),
+            Err(error) => tracing::debug!(?image, %error, seconds, "look-up failed"),
         }
         let entry = Entry {
             answer: answer.clone(),
             began,
             ended: Instant::now(),
         };
-        self.inner.answers.remember(self.key.clone(), entry.clone());
+        // What was not even asked is soon said again.
+        if !matches!(&answer, Err(error) if error.is_withheld()) {
+            self.inner.answers.remember(self.key.clone(), entry.clone());
+        }
         *line = Some(entry);
         drop(line);
         drop(place);
+        drop(self.room);
         answer
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Image;
     use super::super::audience::Audience;
     use super::*;
 
@@ -133,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_is_given_up_by_its_last_member() {
-        let flights = Flights::default();
+        let flights = Flights::new();
         let first = flights.join(key("1"));
         let second = flights.join(key("1"));
         let other = flights.join(key("2"));

@@ -25,7 +25,7 @@ pub mod vectors;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use surepull::config::{Endpoint, Registry};
+use surepull::config::{Endpoint, MAX_CONCURRENT, Registry};
 use tokio::time::Instant;
 
 /// An entry of the configuration's `registries`.
@@ -35,6 +35,7 @@ pub fn entry(pattern: &str, endpoints: &[&str], ca: Option<PathBuf>) -> Registry
         pattern: pattern.to_owned(),
         endpoints: endpoints.iter().map(endpoint).collect(),
         ca,
+        max_concurrent: MAX_CONCURRENT,
     }
 }
 
