@@ -98,13 +98,13 @@ fn patch(answer: &Value) -> String {
 #[tokio::test]
 async fn while_a_registry_fails_its_last_good_answer_counts_with_a_warning() {
     let (server, status) = changeable(&[]).await;
-    let served = served(&server, "cache: {ttl: 0s, negativeTtl: 0s}\n");
+    let webhook = served(&server, "cache: {ttl: 0s, negativeTtl: 0s}\n");
     let images = ["registry.test/app:1".to_owned()];
-    let good = review(&served, &images).await;
+    let good = review(&webhook, &images).await;
     assert!(patch(&good).contains(digest().as_str()), "{good}");
     assert!(good["warnings"].is_null(), "{good}");
     status.store(503, Ordering::SeqCst);
-    let stale = review(&served, &images).await;
+    let stale = review(&webhook, &images).await;
     assert_eq!(stale["patch"], good["patch"]);
     let warning = stale["warnings"][0].as_str().unwrap();
     for part in [
@@ -115,15 +115,15 @@ async fn while_a_registry_fails_its_last_good_answer_counts_with_a_warning() {
         assert!(warning.contains(part), "{warning}");
     }
     let name = r#"surepull_registry_stale_answers_total{registry="registry.test"}"#;
-    assert_eq!(served.metric(name).await, Some(1));
+    assert_eq!(webhook.metric(name).await, Some(1));
     // What says something about the image is an answer, and ends what was known.
     status.store(404, Ordering::SeqCst);
-    let gone = review(&served, &images).await;
+    let gone = review(&webhook, &images).await;
     assert!(gone["warnings"][0].as_str().unwrap().contains("not found"));
     status.store(503, Ordering::SeqCst);
-    let unknown = review(&served, &images).await;
+    let unknown = review(&webhook, &images).await;
     assert!(!patch(&unknown).contains("sha256:"), "{unknown}");
-    assert_eq!(served.metric(name).await, Some(1));
+    assert_eq!(webhook.metric(name).await, Some(1));
 }
 
 #[tokio::test]
@@ -180,14 +180,14 @@ async fn who_has_just_changed_the_tag_gets_no_digest_of_before() {
 }
 
 /// Another image of the same registry.
-fn tagged(tag: impl ToString) -> Image<'static> {
+fn tagged(tag: u32) -> Image<'static> {
     Image {
         tag: tag.to_string().into(),
         ..image()
     }
 }
 
-async fn ask_for(resolver: &Resolver, tag: impl ToString) -> Result<Digest, Arc<Error>> {
+async fn ask_for(resolver: &Resolver, tag: u32) -> Result<Digest, Arc<Error>> {
     resolver.resolve(&tagged(tag), &[], false, soon()).await
 }
 
@@ -208,24 +208,26 @@ async fn gated() -> (Faulty, Arc<Semaphore>) {
 
 #[tokio::test]
 async fn a_digest_in_use_is_refreshed_and_one_that_is_not_is_not() {
+    const USED: u32 = 1;
+    const UNUSED: u32 = 2;
     let (server, _) = changeable(&[]).await;
     let cache = Cache {
         ttl: Duration::from_secs(1),
         ..Cache::default()
     };
     let resolver = resolver(&server, &cache);
-    let asked = |tag: &str| {
+    let asked = |tag: u32| {
         let line = format!("HEAD /v2/app/manifests/{tag}");
         server.lines().iter().filter(|seen| **seen == line).count()
     };
-    assert_eq!(ask_for(&resolver, "unused").await, Ok(digest()));
+    assert_eq!(ask_for(&resolver, UNUSED).await, Ok(digest()));
     for times in 1..4 {
         // From memory, or where this test was too slow for that, from the registry; then, at the latest, from memory.
-        assert_eq!(ask_for(&resolver, "used").await, Ok(digest()));
-        assert_eq!(ask_for(&resolver, "used").await, Ok(digest()));
-        wait_for(|| asked("used") > times).await;
+        assert_eq!(ask_for(&resolver, USED).await, Ok(digest()));
+        assert_eq!(ask_for(&resolver, USED).await, Ok(digest()));
+        wait_for(|| asked(USED) > times).await;
     }
-    assert_eq!(asked("unused"), 1);
+    assert_eq!(asked(UNUSED), 1);
     let text = metrics(&resolver);
     let none = "surepull_registry_background_refreshes_total 0";
     assert!(!text.contains(none), "{text}");
@@ -309,7 +311,7 @@ async fn look_ups_are_bounded_for_each_host_and_in_all() {
         entry("127.0.0.2", "c"),
     ];
     let resolver = Resolver::new(&registries, &Cache::default()).unwrap();
-    let ask = |repository: &'static str, tag: usize| {
+    let ask = |repository: &'static str, tag: u32| {
         let resolver = resolver.clone();
         let image = Image {
             repository: repository.into(),
