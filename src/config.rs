@@ -87,7 +87,17 @@ pub struct Registry {
     /// A PEM file with certificate authorities to trust there besides the system's.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// How many look-ups may be under way at once at one host of these; others wait.
+    #[serde(
+        default = "values::default_max_concurrent",
+        deserialize_with = "values::max_concurrent"
+    )]
+    #[schemars(range(min = 1, max = 512))]
+    pub max_concurrent: u32,
 }
+
+/// The default of [`Registry::max_concurrent`], which also holds for registries without an entry.
+pub const MAX_CONCURRENT: u32 = 32;
 
 /// How long digests are remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -101,8 +111,15 @@ pub struct Cache {
     #[serde(deserialize_with = "duration::deserialize")]
     #[schemars(with = "String", regex(pattern = duration::PATTERN), extend("default" = "10s"))]
     pub negative_ttl: Duration,
+    /// For how long after `ttl` a digest is still used, with a warning, while its registry cannot be asked; `0s` is
+    /// never.
+    #[serde(deserialize_with = "duration::deserialize")]
+    #[schemars(with = "String", regex(pattern = duration::PATTERN), extend("default" = "1h"))]
+    pub stale_if_error: Duration,
     /// How many answers are kept at most.
     pub max_entries: u64,
+    /// How many bytes of memory the answers take at most.
+    pub max_bytes: u32,
 }
 
 impl Default for Cache {
@@ -110,7 +127,9 @@ impl Default for Cache {
         Self {
             ttl: Duration::from_mins(5),
             negative_ttl: Duration::from_secs(10),
+            stale_if_error: Duration::from_hours(1),
             max_entries: 10_000,
+            max_bytes: 16 << 20,
         }
     }
 }

@@ -134,9 +134,12 @@ impl Pipeline {
             let purse = &purses[question.puller];
             LookUp::new(question, purse, &self.keyring)
         });
+        let (digests, stale) = look_up::answer(look_ups, &self.resolver, deadline).await;
+        let mut remarks = purse::remarks(&purses);
+        remarks.extend(stale);
         Facts {
-            digests: look_up::answer(look_ups, &self.resolver, deadline).await,
-            remarks: purse::remarks(&purses),
+            digests,
+            remarks,
             account: None,
         }
     }

@@ -1,22 +1,15 @@
 //! Look-ups at a registry that does everything wrong, one fault at a time.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use surepull::config::Cache;
-use surepull::credentials::Credential;
-use surepull::image::Digest;
 use surepull::registry::{Class, Error, Image, Resolver};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -24,148 +17,11 @@ use tokio::time::Instant;
 
 mod common;
 
+use common::faulty::{
+    Faulty, MANIFEST, OCI_INDEX, Seen, ask, credential, digest, good, image, metrics, reply,
+    trusting,
+};
 use common::{soon, wait_for};
-
-const MANIFEST: &str =
-    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
-
-/// A server on loopback that answers every request with the same function, and notes what it was asked.
-struct Faulty {
-    endpoint: String,
-    requests: Arc<Mutex<Vec<Seen>>>,
-}
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-struct Seen {
-    line: String,
-    headers: HashMap<String, String>,
-}
-
-impl Faulty {
-    async fn start(answer: impl Fn(Request) -> Answer + Clone + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
-        let routes = Router::new().fallback(move |request: Request| {
-            let headers = request.headers().iter();
-            let headers = headers.map(|(name, value)| {
-                (
-                    name.to_string(),
-                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                )
-            });
-            let line = format!("{} {}", request.method(), request.uri());
-            seen.lock().unwrap().push(Seen {
-                line,
-                headers: headers.collect(),
-            });
-            answer(request)
-        });
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { endpoint, requests }
-    }
-
-    /// A server whose answers need no waiting.
-    async fn answering(
-        answer: impl Fn(&Request) -> Response + Clone + Send + Sync + 'static,
-    ) -> Self {
-        Self::start(move |request| {
-            let response = answer(&request);
-            Box::pin(async move { response })
-        })
-        .await
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.requests
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|seen| seen.line.clone())
-            .collect()
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.requests.lock().unwrap().clone()
-    }
-
-    fn resolver(&self) -> Resolver {
-        trusting(&[&self.endpoint])
-    }
-}
-
-/// A resolver that looks up `registry.test` at the first of these, and knows the others as endpoints too.
-fn trusting(endpoints: &[&str]) -> Resolver {
-    let entry = |(index, endpoint): (usize, &&str)| {
-        let pattern = if index == 0 {
-            "registry.test".to_owned()
-        } else {
-            format!("other{index}.test")
-        };
-        common::entry(&pattern, &[endpoint], None)
-    };
-    let registries: Vec<_> = endpoints.iter().enumerate().map(entry).collect();
-    Resolver::new(&registries, &Cache::default()).unwrap()
-}
-
-fn image() -> Image<'static> {
-    Image {
-        registry: "registry.test".to_owned().into(),
-        repository: "app".to_owned().into(),
-        tag: "1".to_owned().into(),
-    }
-}
-
-async fn ask(resolver: &Resolver) -> Result<Digest, Arc<Error>> {
-    resolver.resolve(&image(), &[], false, soon()).await
-}
-
-fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Response {
-    let mut response = Response::builder().status(status);
-    for (name, value) in headers {
-        response = response.header(*name, *value);
-    }
-    response.body(body.into()).unwrap()
-}
-
-fn digest() -> Digest {
-    Digest::of(MANIFEST.as_bytes())
-}
-
-/// An honest answer to HEAD and GET.
-fn good() -> Response {
-    let digest = digest();
-    reply(
-        200,
-        &[
-            ("content-type", OCI_INDEX),
-            ("docker-content-digest", digest.as_str()),
-        ],
-        MANIFEST,
-    )
-}
-
-fn credential(password: &str) -> Credential {
-    Credential {
-        username: "alice".into(),
-        password: password.as_bytes().to_vec().into(),
-        source: "test".into(),
-    }
-}
-
-/// The metrics as they are scraped.
-fn metrics(resolver: &Resolver) -> String {
-    let mut registry = prometheus_client::registry::Registry::default();
-    resolver.metrics().register(&mut registry);
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    text
-}
 
 #[tokio::test]
 async fn a_good_answer_is_one_request_with_all_four_media_types() {
@@ -200,11 +56,14 @@ async fn every_status_has_its_class() {
         (404, Class::NotFound, 2),
         (405, Class::Invalid, 2),
         (429, Class::RateLimited, 1),
-        (500, Class::Unavailable, 1),
+        (500, Class::Unavailable, 3),
+        (501, Class::Unavailable, 2),
         (503, Class::Unavailable, 1),
     ] {
+        // Who asks for seven seconds is not tried again by the same look-up.
+        let after = if status == 500 { "0" } else { "7" };
         let server =
-            Faulty::answering(move |_| reply(status, &[("retry-after", "7")], words)).await;
+            Faulty::answering(move |_| reply(status, &[("retry-after", after)], words)).await;
         let error = ask(&server.resolver()).await.unwrap_err();
         assert_eq!(error.class(), class, "{status}: {error}");
         assert_eq!(server.lines().len(), requests, "{status}");
@@ -213,6 +72,7 @@ async fn every_status_has_its_class() {
         // A registry that is out of order is so whatever the image.
         let names_image = class != Class::Unavailable;
         assert_eq!(text.contains("app:1"), names_image, "{text}");
+        // A HEAD has no words.
         assert_eq!(text.contains("(CODE: in  words)"), requests == 2, "{text}");
         if let Error::RateLimited { retry_after, .. } = &*error {
             assert_eq!(*retry_after, Some(Duration::from_secs(7)));
@@ -420,7 +280,8 @@ async fn a_look_up_outlives_its_waiters_and_is_remembered() {
                 Err(Class::Unavailable)
             }
         );
-        assert_eq!(server.lines().len(), 1);
+        // A failure is tried again; it is the same look-up.
+        assert_eq!(server.lines().len(), if found { 1 } else { 3 });
     }
 }
 
@@ -600,10 +461,9 @@ async fn unusable_tokens_are_errors() {
         let resolver = trusting(&[&server.endpoint, &service.endpoint]);
         let error = ask(&resolver).await.unwrap_err();
         assert_eq!(error.class(), class, "{status} {body}: {error}");
-        assert_eq!(
-            service.lines(),
-            ["GET /token?service=s&scope=repository:app:pull"]
-        );
+        let asked = "GET /token?service=s&scope=repository:app:pull";
+        let times = if status == "503" { 3 } else { 1 };
+        assert_eq!(service.lines(), vec![asked; times]);
     }
 }
 

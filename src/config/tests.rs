@@ -49,6 +49,7 @@ fn the_full_example_of_the_documentation_is_read() {
         read.registries[0].endpoints[0].uri().to_string(),
         "http://127.0.0.1:5000/"
     );
+    assert_eq!(read.registries[0].max_concurrent, MAX_CONCURRENT);
     assert!(read.kinds.find("example.com", "Rollout").is_some());
 }
 
@@ -57,7 +58,7 @@ fn every_setting_is_taken_over() {
     let text = format!(
         "{HEAD}{}",
         "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, skip: {never: false}}\n\
-         pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', maxEntries: 5}\n\
+         pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', staleIfError: 2h, maxEntries: 5, maxBytes: 7}\n\
          credentials: {dockerConfig: [/etc/docker.json]}\n\
          presets: [tekton, jobset, tekton]\n\
          customResources:\n- {group: a.b, kind: C, podSpecs: ['/a/*/b~1c'], containers: [/c]}\n\
@@ -74,7 +75,9 @@ fn every_setting_is_taken_over() {
     assert!(read.settings.excluded_namespaces.is_empty());
     assert_eq!(read.cache.ttl, Duration::from_secs(90));
     assert_eq!(read.cache.negative_ttl, Duration::ZERO);
+    assert_eq!(read.cache.stale_if_error, Duration::from_hours(2));
     assert_eq!(read.cache.max_entries, 5);
+    assert_eq!(read.cache.max_bytes, 7);
     assert_eq!(
         read.credentials.docker_config[0].to_str(),
         Some("/etc/docker.json")
@@ -177,6 +180,10 @@ fn mistakes_name_place_key_and_remedy() {
         (
             "cache: {ttl: 5}\n",
             "line 3, column 14: cache.ttl: `5` is not a duration; write a number with a unit (ms, s, m, h), such as `10s` or `1m30s`",
+        ),
+        (
+            "registries: [{match: r.io, maxConcurrent: 0}]\n",
+            "line 3, column 43: registries[0].maxConcurrent: `0` is not a usable number of look-ups at once; write 1 to 512",
         ),
         (
             "cache: {maxEntries: -1}\n",

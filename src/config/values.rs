@@ -115,6 +115,21 @@ fn name<'de, D: Deserializer<'de>>(from: D, wanted: &str) -> Result<String, D::E
     Ok(text)
 }
 
+pub(super) fn default_max_concurrent() -> u32 {
+    super::MAX_CONCURRENT
+}
+
+/// How many look-ups at once: some, and not more than may wait for one host.
+pub(super) fn max_concurrent<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = u32::deserialize(from)?;
+    if !(1..=512).contains(&number) {
+        return Err(de::Error::custom(format!(
+            "`{number}` is not a usable number of look-ups at once; write 1 to 512"
+        )));
+    }
+    Ok(number)
+}
+
 pub(super) fn registry_match<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     if let Some((_, host)) = text.split_once("://") {

@@ -1,6 +1,7 @@
 //! The digests of a review's images: from memory, or from their registries all at once, but for a bound.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 
 use super::purse::Purse;
 use crate::credentials::{Credential, Keyring, candidates};
-use crate::image::Digest;
+use crate::image::{Digest, Reference};
 use crate::mutation::Question;
 use crate::registry::{Error, Image, Resolver};
 
@@ -21,38 +22,43 @@ const CREDENTIALS: usize = 32;
 /// A digest, or a sentence for the user that says why there is none.
 type Answer = Result<Digest, String>;
 
+/// An answer, and what else the user has to know of it: a sentence.
+type Remarked = (Answer, Option<String>);
+
 /// One question on its way to the registry.
 pub(super) struct LookUp<'q> {
+    written: Reference<'q>,
     image: Image<'q>,
     credentials: Vec<Credential>,
     fresh: bool,
     purse: &'q Purse,
 }
 
-/// The answers to all questions, in their order.
+/// The answers to all questions, in their order, and what there is to say of them.
 pub(super) async fn answer<'q>(
     look_ups: impl Iterator<Item = LookUp<'q>>,
     resolver: &Resolver,
     deadline: Instant,
-) -> Vec<Answer> {
+) -> (Vec<Answer>, Vec<String>) {
     let mut missing = Vec::new();
     let known = |(index, look_up): (usize, LookUp<'q>)| {
         look_up.known(resolver).unwrap_or_else(|| {
             missing.push((index, look_up));
-            Err("there was no time left to look it up".to_owned())
+            (Err("there was no time left to look it up".to_owned()), None)
         })
     };
-    let mut answers: Vec<Answer> = look_ups.enumerate().map(known).collect();
+    let mut answers: Vec<Remarked> = look_ups.enumerate().map(known).collect();
     if !missing.is_empty() {
         ask(missing, &mut answers, resolver, deadline).await;
     }
-    answers
+    let (answers, remarks): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+    (answers, remarks.into_iter().flatten().collect())
 }
 
 /// Asks the registries.
 async fn ask(
     missing: Vec<(usize, LookUp<'_>)>,
-    answers: &mut [Answer],
+    answers: &mut [Remarked],
     resolver: &Resolver,
     deadline: Instant,
 ) {
@@ -95,6 +101,7 @@ impl<'q> LookUp<'q> {
             tag: reference.tag().unwrap_or("latest").into(),
         };
         Self {
+            written: question.image,
             image,
             credentials,
             fresh: question.fresh,
@@ -103,26 +110,48 @@ impl<'q> LookUp<'q> {
     }
 
     /// The answer that is remembered, if that is recent enough.
-    fn known(&self, resolver: &Resolver) -> Option<Answer> {
+    fn known(&self, resolver: &Resolver) -> Option<Remarked> {
         if self.fresh {
             return None;
         }
         let answer = resolver.cached(&self.image, &self.credentials);
-        answer.map(|answer| self.explain(answer))
+        answer.map(|answer| self.settle(resolver, answer))
     }
 
-    async fn run(&self, resolver: &Resolver, deadline: Instant) -> Answer {
+    async fn run(&self, resolver: &Resolver, deadline: Instant) -> Remarked {
         let answer = resolver
             .resolve(&self.image, &self.credentials, self.fresh, deadline)
             .await;
-        self.explain(answer)
+        self.settle(resolver, answer)
     }
 
-    /// An error as a sentence for the user, with the remedy.
-    fn explain(&self, answer: Result<Digest, Arc<Error>>) -> Answer {
-        answer.map_err(|error| match self.purse.remedy(&error) {
-            Some(remedy) => format!("{error}; {remedy}"),
-            None => format!("{error}; {}", error.remedy()),
-        })
+    /// The digest, else that of before if it may be used, else the error as a sentence for the user, with the remedy.
+    fn settle(&self, resolver: &Resolver, answer: Result<Digest, Arc<Error>>) -> Remarked {
+        let error = match answer {
+            Ok(digest) => return (Ok(digest), None),
+            Err(error) => error,
+        };
+        if !self.fresh
+            && let Some(stale) = resolver.last_good(&self.image, &self.credentials, &error)
+        {
+            let remark = format!(
+                "surepull: image {} gets the digest that it had {} ago: {error}",
+                self.written,
+                in_words(stale.age)
+            );
+            return (Ok(stale.digest), Some(remark));
+        }
+        let remedy = self.purse.remedy(&error);
+        let remedy = remedy.as_deref().unwrap_or(error.remedy());
+        (Err(format!("{error}; {remedy}")), None)
+    }
+}
+
+/// A length of time, as exactly as matters: `59 s`, `12 min`, `3 h`.
+fn in_words(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
     }
 }

@@ -1,6 +1,6 @@
 //! One HTTP question and its answer: redirects, limits, and errors that name what happened.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, USER_AGENT};
@@ -149,15 +149,12 @@ impl Reply {
     /// The error that this answer is, with the words of its body if it has any.
     pub(super) async fn error(self, subject: &Subject) -> Error {
         let (whom, status) = (self.whom, self.status);
-        let retry_after = self
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = self.headers.get(RETRY_AFTER).and_then(retry_after);
         let said = match self.body(subject, ERROR_BODY_LIMIT).await {
             Ok(body) => Said::from_body(&body),
             Err(_) => Said::default(),
         };
-        subject.status(whom, status, retry_after.map(Duration::from_secs), said)
+        subject.status(whom, status, retry_after, said)
     }
 }
 
@@ -193,6 +190,16 @@ fn failure(
         "no answer"
     };
     subject.unreachable(format!("{host}: {stage}: {}", clean(&cause.to_string())))
+}
+
+/// A `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3); none where that is over.
+fn retry_after(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    date.duration_since(SystemTime::now()).ok()
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -250,6 +257,33 @@ fn target(from: &Uri, location: Option<&HeaderValue>) -> Result<Uri, Objection> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(read("0"), Some(Duration::ZERO));
+        assert_eq!(read(" 120 "), Some(Duration::from_mins(2)));
+        assert_eq!(
+            read(&u64::MAX.to_string()),
+            Some(Duration::from_secs(u64::MAX))
+        );
+        let day = Duration::from_hours(24);
+        let tomorrow = read(&httpdate::fmt_http_date(SystemTime::now() + day)).unwrap();
+        assert!(
+            day / 2 < tomorrow && tomorrow <= day,
+            "a day less what passed: {tomorrow:?}"
+        );
+        for none in [
+            "",
+            "-1",
+            "1.5",
+            "soon",
+            "Fri, 31 Dec 1999 23:59:59 GMT",
+            "99999999999999999999",
+        ] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn redirects_lead_where_the_location_says_but_never_to_plain_http() {

@@ -2,12 +2,15 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use tokio::time::sleep;
 
-use super::cache::Audiences;
-use super::connect::Wire;
+use super::audience::{Audience, Audiences};
+use super::connect::{Origin, Wire};
 use super::error::{Error, Subject};
 use super::exchange::{Ask, Reply};
 use super::manifest::{self, Kind};
+use super::manners::{Manners, Retries, Withheld};
+use super::metrics::Metrics;
 use super::route::Route;
 use super::token::{self, GrantKey, Grants};
 use super::{Image, challenge};
@@ -25,6 +28,8 @@ pub(super) struct Lookup<'a> {
     pub(super) route: &'a Route<'a>,
     pub(super) grants: &'a Grants,
     pub(super) audiences: &'a Audiences,
+    pub(super) manners: &'a Manners,
+    pub(super) metrics: &'a Metrics,
     pub(super) subject: &'a Subject,
 }
 
@@ -44,11 +49,29 @@ impl Lookup<'_> {
         Err(first_error.unwrap_or_else(|| self.subject.unreachable("there is no endpoint")))
     }
 
-    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); and then,
-    /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
+    /// Asks one endpoint, when there is room, and if it is fit to be asked.
     async fn ask_endpoint(
         &self,
         endpoint: &str,
+        credentials: &[Credential],
+    ) -> Result<Digest, Error> {
+        let origin = Origin::of(&self.url(endpoint)?);
+        let origin =
+            origin.ok_or_else(|| self.subject.refused("it does not name a registry's host"))?;
+        let host = self.manners.host(&origin, self.route.at_once);
+        let visit = host.enter().await;
+        let visit = visit.map_err(|withheld| self.withheld(withheld))?;
+        let answer = self.try_credentials(endpoint, &origin, credentials).await;
+        visit.end(&answer);
+        answer
+    }
+
+    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); and then,
+    /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
+    async fn try_credentials(
+        &self,
+        endpoint: &str,
+        origin: &Origin,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
         let named = credentials
@@ -61,8 +84,12 @@ impl Lookup<'_> {
             Some(None)
         };
         let mut telling: Option<Error> = None;
+        let mut retries = Retries::new();
         for credential in named.chain(anonymous) {
-            let error = match self.attempt(endpoint, credential).await {
+            let answer = self
+                .try_credential(endpoint, origin, credential, &mut retries)
+                .await;
+            let error = match answer {
                 Ok(digest) => return Ok(digest),
                 Err(error) if error.may_depend_on_credential() => error,
                 Err(error) => return Err(error),
@@ -77,10 +104,39 @@ impl Lookup<'_> {
         Err(telling.unwrap_or_else(|| self.subject.unreachable("nothing was tried")))
     }
 
+    /// Tries one credential, or none, where it has not been told to wait; and again where the failure may pass.
+    async fn try_credential(
+        &self,
+        endpoint: &str,
+        origin: &Origin,
+        credential: Option<&Credential>,
+        retries: &mut Retries,
+    ) -> Result<Digest, Error> {
+        let credentials = credential.map_or(&[][..], std::slice::from_ref);
+        let audience = self.audiences.of(credentials);
+        let free = self.manners.may_ask(origin, audience);
+        free.map_err(|withheld| self.withheld(withheld))?;
+        loop {
+            let answer = self.attempt(endpoint, credential, audience).await;
+            self.manners.note(origin, audience, &answer);
+            let pause = answer.as_ref().err().and_then(|error| retries.pause(error));
+            let Some(pause) = pause else {
+                return answer;
+            };
+            sleep(pause).await;
+        }
+    }
+
+    fn withheld(&self, why: Withheld) -> Error {
+        self.metrics.withheld(self.route.label, why.reason());
+        self.subject.withheld(why.class(), why.to_string())
+    }
+
     async fn attempt(
         &self,
         endpoint: &str,
         credential: Option<&Credential>,
+        audience: Audience,
     ) -> Result<Digest, Error> {
         let attempt = Attempt {
             lookup: self,
@@ -90,9 +146,7 @@ impl Lookup<'_> {
             key: GrantKey {
                 endpoint: endpoint.to_owned(),
                 repository: self.image.repository.to_string(),
-                audience: self
-                    .audiences
-                    .of(credential.map_or(&[], std::slice::from_ref)),
+                audience,
             },
         };
         let mut authorization = self.grants.get(&attempt.key);
@@ -225,7 +279,17 @@ impl Attempt<'_> {
             authorization,
             whom: "the registry",
         };
-        self.wire.ask(self.lookup.subject, ask).await
+        let Lookup {
+            subject,
+            metrics,
+            route,
+            ..
+        } = self.lookup;
+        let reply = self.wire.ask(subject, ask).await?;
+        if !reply.foreign {
+            metrics.rate_limit(route.label, &reply.headers);
+        }
+        Ok(reply)
     }
 }
 

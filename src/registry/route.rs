@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::connect::{Origin, Trust, Wire};
 use super::{Image, SettingsError};
-use crate::config::Registry;
+use crate::config::{MAX_CONCURRENT, Registry};
 use crate::credentials::urls_match;
 
 /// Where Docker Hub really answers (`distribution/reference` keeps the name `docker.io` for images).
@@ -24,6 +24,7 @@ pub(super) struct Routes {
 struct Configured {
     pattern: String,
     endpoints: Vec<String>,
+    at_once: u32,
     wire: Wire,
 }
 
@@ -34,6 +35,8 @@ pub(super) struct Route<'a> {
     pub(super) label: &'a str,
     /// The connections to use.
     pub(super) wire: &'a Wire,
+    /// How many look-ups may be under way at once at one host.
+    pub(super) at_once: u32,
     /// URLs to put `/v2/…` behind, in the order of trying.
     pub(super) endpoints: Cow<'a, [String]>,
 }
@@ -71,6 +74,7 @@ impl Routes {
                     .iter()
                     .map(|url| url.uri().to_string().trim_end_matches('/').to_owned())
                     .collect(),
+                at_once: registry.max_concurrent,
                 wire: Wire::new(roots, trust)?,
             })
         });
@@ -99,10 +103,12 @@ impl Routes {
             Some(Configured {
                 pattern,
                 endpoints,
+                at_once,
                 wire,
             }) => Route {
                 label: pattern,
                 wire,
+                at_once: *at_once,
                 endpoints: if endpoints.is_empty() {
                     own().into()
                 } else {
@@ -112,6 +118,7 @@ impl Routes {
             None => Route {
                 label: OTHER,
                 wire: &self.default,
+                at_once: MAX_CONCURRENT,
                 endpoints: own().into(),
             },
         }

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
-use super::cache::Audience;
+use super::audience::Audience;
 use super::challenge::Challenge;
 use super::connect::{Origin, Wire};
 use super::error::{Error, Subject};

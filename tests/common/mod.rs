@@ -13,6 +13,7 @@ pub mod client;
 pub mod cluster;
 pub mod example;
 pub mod fake_api;
+pub mod faulty;
 pub mod mount;
 pub mod mutate;
 pub mod presets;
@@ -25,7 +26,7 @@ pub mod vectors;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use surepull::config::{Endpoint, Registry};
+use surepull::config::{Endpoint, MAX_CONCURRENT, Registry};
 use tokio::time::Instant;
 
 /// An entry of the configuration's `registries`.
@@ -35,6 +36,7 @@ pub fn entry(pattern: &str, endpoints: &[&str], ca: Option<PathBuf>) -> Registry
         pattern: pattern.to_owned(),
         endpoints: endpoints.iter().map(endpoint).collect(),
         ca,
+        max_concurrent: MAX_CONCURRENT,
     }
 }
 
