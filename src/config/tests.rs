@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::mutation::{Always, Mode, PullSecrets, Targets};
+use crate::mutation::{Action, Always, Errors, Mode, PullSecrets, Targets};
 
 const HEAD: &str = "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n";
 
@@ -56,7 +56,7 @@ fn the_full_example_of_the_documentation_is_read() {
 fn every_setting_is_taken_over() {
     let text = format!(
         "{HEAD}{}",
-        "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, skip: {never: false}}\n\
+        "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, skip: {never: false}, errors: {notFound: deny, timedOut: allow}}\n\
          pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', maxEntries: 5}\n\
          credentials: {dockerConfig: [/etc/docker.json]}\n\
          presets: [tekton, jobset, tekton]\n\
@@ -70,6 +70,12 @@ fn every_setting_is_taken_over() {
     assert_eq!(read.settings.pin.targets, Targets::Pods);
     assert!(!read.settings.pin.skip.never && read.settings.pin.skip.loopback);
     assert_eq!(read.settings.pin.skip.registries.len(), 3);
+    let errors = Errors {
+        not_found: Action::Deny,
+        timed_out: Action::Allow,
+        ..Errors::default()
+    };
+    assert_eq!(read.settings.pin.errors, errors);
     assert_eq!(read.settings.pull_secrets, PullSecrets::Fill);
     assert!(read.settings.excluded_namespaces.is_empty());
     assert_eq!(read.cache.ttl, Duration::from_secs(90));
@@ -141,6 +147,14 @@ fn mistakes_name_place_key_and_remedy() {
         (
             "pin: {skip: {foo: 1}}\n",
             "line 3, column 14: pin.skip.foo: unknown key; the keys here are never, loopback, registries",
+        ),
+        (
+            "pin: {errors: {notfound: deny}}\n",
+            "line 3, column 16: pin.errors.notfound: unknown key; did you mean `notFound`?",
+        ),
+        (
+            "pin: {errors: {notFound: refuse}}\n",
+            "line 3, column 26: pin.errors.notFound: `refuse` is not a value of this key; the values are allow, warn, deny",
         ),
         (
             "mode: enforc\n",

@@ -9,14 +9,17 @@ use tokio::time::Instant;
 use super::purse::Purse;
 use crate::credentials::{Credential, Keyring, candidates};
 use crate::image::Digest;
-use crate::mutation::Question;
-use crate::registry::{Error, Image, Resolver};
+use crate::mutation::{Action, Errors, Failure, Question};
+use crate::registry::{Class, Error, Image, Resolver};
 
 /// How many look-ups of one review may be under way at once. A Pod has a handful of images; this bounds a hostile one.
 pub(super) const AT_ONCE: usize = 64;
 
-/// A digest, or a sentence for the user that says why there is none.
-type Answer = Result<Digest, String>;
+/// How many of the credentials that were tried are named.
+const NAMED: usize = 2;
+
+/// A digest, or why there is none.
+type Answer = Result<Digest, Failure>;
 
 /// One question on its way to the registry.
 pub(super) struct LookUp<'q> {
@@ -24,6 +27,7 @@ pub(super) struct LookUp<'q> {
     credentials: Vec<Credential>,
     fresh: bool,
     purse: &'q Purse,
+    errors: &'q Errors,
 }
 
 /// The answers to all questions, in their order.
@@ -35,8 +39,10 @@ pub(super) async fn answer<'q>(
     let mut missing = Vec::new();
     let known = |(index, look_up): (usize, LookUp<'q>)| {
         look_up.known(resolver).unwrap_or_else(|| {
+            let action = look_up.errors.timed_out;
             missing.push((index, look_up));
-            Err("there was no time left to look it up".to_owned())
+            let why = "there was no time left to look it up".to_owned();
+            Err(Failure { why, action })
         })
     };
     let mut answers: Vec<Answer> = look_ups.enumerate().map(known).collect();
@@ -73,7 +79,12 @@ async fn ask(
 
 impl<'q> LookUp<'q> {
     /// Looks the image up as its puller would pull it: with its pull secrets, then with those of the configuration.
-    pub(super) fn new(question: &Question<'q>, purse: &'q Purse, configured: &Keyring) -> Self {
+    pub(super) fn new(
+        question: &Question<'q>,
+        purse: &'q Purse,
+        configured: &Keyring,
+        errors: &'q Errors,
+    ) -> Self {
         let reference = &question.image;
         let credentials = if purse.keyrings.is_empty() && configured.is_empty() {
             Vec::new()
@@ -95,6 +106,7 @@ impl<'q> LookUp<'q> {
             credentials,
             fresh: question.fresh,
             purse,
+            errors,
         }
     }
 
@@ -114,11 +126,55 @@ impl<'q> LookUp<'q> {
         self.explain(answer)
     }
 
-    /// An error as a sentence for the user, with the remedy.
+    /// An error as a sentence for the user, with what was tried and the remedy.
     fn explain(&self, answer: Result<Digest, Arc<Error>>) -> Answer {
-        answer.map_err(|error| match self.purse.remedy(&error) {
-            Some(remedy) => format!("{error}; {remedy}"),
-            None => format!("{error}; {}", error.remedy()),
+        answer.map_err(|error| {
+            let remedy = match (self.purse.remedy(&error), self.tried(&error)) {
+                (Some(unread), None) => unread,
+                (Some(unread), Some(tried)) => format!("{tried}; {unread}"),
+                (None, Some(tried)) if error.class() == Class::Unauthorized => {
+                    format!("{tried}; check that the image exists and that these may read it")
+                }
+                (None, Some(tried)) => format!("{tried}; {}", error.remedy()),
+                (None, None) => error.remedy().to_owned(),
+            };
+            Failure {
+                why: format!("{error}; {remedy}"),
+                action: action(self.errors, error.class()),
+            }
         })
+    }
+
+    /// Which credentials there were to try, by where they were found, where that may be why it failed.
+    fn tried(&self, error: &Error) -> Option<String> {
+        if self.credentials.is_empty() || !error.class().may_depend_on_credential() {
+            return None;
+        }
+        let mut sources: Vec<&str> = Vec::new();
+        for credential in &self.credentials {
+            if !sources.contains(&&*credential.source) {
+                sources.push(&credential.source);
+            }
+        }
+        let more = sources.len().saturating_sub(NAMED);
+        let named = sources[..sources.len() - more].join(", ");
+        Some(match more {
+            0 => format!("tried with {named}"),
+            more => format!("tried with {named} and {more} more"),
+        })
+    }
+}
+
+/// What the configuration says of errors of this class.
+fn action(errors: &Errors, class: Class) -> Action {
+    match class {
+        Class::NotFound => errors.not_found,
+        Class::Unauthorized => errors.unauthorized,
+        Class::Forbidden => errors.forbidden,
+        Class::RateLimited => errors.rate_limited,
+        Class::Unavailable => errors.unavailable,
+        Class::TimedOut => errors.timed_out,
+        Class::Refused => errors.refused,
+        Class::Invalid => errors.invalid,
     }
 }

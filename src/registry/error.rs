@@ -196,6 +196,14 @@ impl Class {
         }
     }
 
+    /// Whether other credentials may lead to another answer.
+    pub fn may_depend_on_credential(self) -> bool {
+        match self {
+            Self::NotFound | Self::Unauthorized | Self::Forbidden | Self::RateLimited => true,
+            Self::Unavailable | Self::TimedOut | Self::Refused | Self::Invalid => false,
+        }
+    }
+
     /// What the user may do about an error of this class.
     pub fn remedy(self) -> &'static str {
         match self {

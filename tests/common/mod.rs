@@ -12,6 +12,7 @@ pub mod client;
 pub mod cluster;
 pub mod example;
 pub mod fake_api;
+pub mod faulty;
 pub mod mount;
 pub mod mutate;
 pub mod presets;

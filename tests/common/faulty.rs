@@ -1,0 +1,109 @@
+//! A registry for tests that does everything wrong.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use surepull::image::Digest;
+use tokio::net::TcpListener;
+
+pub const MANIFEST: &str =
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+pub type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// A server on loopback that answers every request with the same function, and notes what it was asked.
+pub struct Faulty {
+    /// `http://127.0.0.1:PORT`
+    pub endpoint: String,
+    requests: Arc<Mutex<Vec<Seen>>>,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Method and URL.
+    pub line: String,
+    pub headers: HashMap<String, String>,
+}
+
+impl Faulty {
+    pub async fn start(answer: impl Fn(Request) -> Answer + Clone + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        let routes = Router::new().fallback(move |request: Request| {
+            let headers = request.headers().iter();
+            let headers = headers.map(|(name, value)| {
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            });
+            let line = format!("{} {}", request.method(), request.uri());
+            seen.lock().unwrap().push(Seen {
+                line,
+                headers: headers.collect(),
+            });
+            answer(request)
+        });
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self { endpoint, requests }
+    }
+
+    /// A server whose answers need no waiting.
+    pub async fn answering(
+        answer: impl Fn(&Request) -> Response + Clone + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(move |request| {
+            let response = answer(&request);
+            Box::pin(async move { response })
+        })
+        .await
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.requests
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|seen| seen.line.clone())
+            .collect()
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+pub fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Response {
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    response.body(body.into()).unwrap()
+}
+
+pub fn digest() -> Digest {
+    Digest::of(MANIFEST.as_bytes())
+}
+
+/// An honest answer to HEAD and GET.
+pub fn good() -> Response {
+    let digest = digest();
+    reply(
+        200,
+        &[
+            ("content-type", OCI_INDEX),
+            ("docker-content-digest", digest.as_str()),
+        ],
+        MANIFEST,
+    )
+}

@@ -1,0 +1,78 @@
+//! Look-ups at a registry that does everything wrong, one fault at a time.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod answers;
+mod authorization;
+mod endpoints;
+mod guard;
+mod sharing;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use futures_util::{StreamExt, stream};
+use surepull::config::Cache;
+use surepull::credentials::Credential;
+use surepull::image::Digest;
+use surepull::registry::{Class, Error, Image, Resolver};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use common::faulty::{Faulty, MANIFEST, OCI_INDEX, Seen, digest, good, reply};
+use common::{soon, wait_for};
+
+/// A resolver that looks up `registry.test` there.
+fn resolver(server: &Faulty) -> Resolver {
+    trusting(&[&server.endpoint])
+}
+
+/// A resolver that looks up `registry.test` at the first of these, and knows the others as endpoints too.
+fn trusting(endpoints: &[&str]) -> Resolver {
+    let entry = |(index, endpoint): (usize, &&str)| {
+        let pattern = if index == 0 {
+            "registry.test".to_owned()
+        } else {
+            format!("other{index}.test")
+        };
+        common::entry(&pattern, &[endpoint], None)
+    };
+    let registries: Vec<_> = endpoints.iter().enumerate().map(entry).collect();
+    Resolver::new(&registries, &Cache::default()).unwrap()
+}
+
+fn image() -> Image<'static> {
+    Image {
+        registry: "registry.test".to_owned().into(),
+        repository: "app".to_owned().into(),
+        tag: "1".to_owned().into(),
+    }
+}
+
+async fn ask(resolver: &Resolver) -> Result<Digest, Arc<Error>> {
+    resolver.resolve(&image(), &[], false, soon()).await
+}
+
+fn credential(password: &str) -> Credential {
+    Credential {
+        username: b"alice".to_vec(),
+        password: password.as_bytes().to_vec().into(),
+        source: "test".into(),
+    }
+}
+
+/// The metrics as they are scraped.
+fn metrics(resolver: &Resolver) -> String {
+    let mut registry = prometheus_client::registry::Registry::default();
+    resolver.metrics().register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    text
+}
