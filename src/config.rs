@@ -8,11 +8,13 @@ mod changes;
 mod duration;
 mod error;
 mod file;
+mod network;
 mod read;
 mod values;
 
 pub use duration::{InvalidDuration, parse_duration};
 pub use error::Error;
+pub use network::{ClientCertificate, Timeouts};
 pub use read::{MAX_BYTES, load, parse};
 pub use values::{Endpoint, Pointer};
 
@@ -71,7 +73,7 @@ pub struct CustomResource {
 }
 
 /// How the images of some registries are looked up. The first entry whose `match` fits counts.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Registry {
     /// Which images: a host, with its port if the image has one, and optionally a path that ends at a `/` of the
@@ -79,14 +81,30 @@ pub struct Registry {
     #[serde(rename = "match", deserialize_with = "values::registry_match")]
     #[schemars(length(min = 1), regex(pattern = r"^[^\s]+$"))]
     pub pattern: String,
-    /// Where they are looked up, tried in this order, the next one only where one is unavailable; by default the
-    /// image's own host over HTTPS. `http://` means plain HTTP, which is never used otherwise. An address named here
-    /// is trusted, loopback included.
+    /// Where they are looked up first, in this order. Whatever goes wrong at one, and if it is only that it has no such
+    /// image, the next one is asked, and in the end the `endpoints`.
+    #[serde(default)]
+    pub mirrors: Vec<Endpoint>,
+    /// Where they really are, tried in this order in the same way; by default the image's own host over HTTPS. `http://`
+    /// means plain HTTP, which is never used otherwise. An address named here or as a mirror is trusted, loopback
+    /// included.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
     /// A PEM file with certificate authorities to trust there besides the system's.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// The certificate that surepull shows to these registries, and to nobody else.
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
+    /// Whether these registries may show any certificate at all: whoever is on the way can then read the credentials and
+    /// choose the digests. `ca` is the better way.
+    #[serde(default)]
+    #[schemars(extend("default" = false))]
+    pub insecure_skip_verify: bool,
+    /// How long they may take.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub timeouts: Timeouts,
 }
 
 /// How long digests are remembered.

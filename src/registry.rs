@@ -8,7 +8,7 @@
 //! - `lookup`: endpoints and credentials in order; HEAD, and GET where that does not suffice
 //! - `challenge`, `token`: authorization
 //! - `exchange`: one HTTP question with its redirects and limits
-//! - `connect`, `guard`: connections, and where none is made to
+//! - `connect`, `tls`, `proxy`, `guard`: connections, and where none is made to
 //! - `manifest`, `error`, `metrics`: what counts as a manifest, what is said, what is counted
 
 mod cache;
@@ -20,8 +20,10 @@ mod guard;
 mod lookup;
 mod manifest;
 mod metrics;
+mod proxy;
 mod route;
 mod settings;
+mod tls;
 mod token;
 
 use std::borrow::Cow;

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use common::faulty::{Faulty, good, reply};
+use common::review::{pod, reviewed};
 use common::serve::Served;
 
 const ACTIONS: [&str; 3] = ["allow", "warn", "deny"];
@@ -56,26 +57,6 @@ fn configuration(registry: &Faulty, mode: &str, shift: usize) -> String {
         .unwrap();
     }
     text
-}
-
-fn pod(images: &[&str]) -> Value {
-    let container = |(index, image): (usize, &&str)| json!({"name": format!("c{index}"), "image": image, "imagePullPolicy": "IfNotPresent"});
-    let containers: Vec<Value> = images.iter().enumerate().map(container).collect();
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": containers}})
-}
-
-/// The answer to a review, `response`.
-async fn reviewed(served: &Served, object: &Value, old: Option<&Value>, dry_run: bool) -> Value {
-    let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
-        "uid": "u", "operation": operation, "namespace": "ns", "object": object, "oldObject": old,
-        "kind": {"group": "", "version": "v1", "kind": "Pod"}, "dryRun": dry_run,
-        "resource": {"group": "", "version": "v1", "resource": "pods"},
-    }});
-    let (status, body) = served.post("/mutate?timeout=1s", review.to_string()).await;
-    assert_eq!(status, 200);
-    let mut answer: Value = serde_json::from_slice(&body).unwrap();
-    answer["response"].take()
 }
 
 #[tokio::test]

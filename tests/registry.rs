@@ -7,14 +7,14 @@ use surepull::credentials::Credential;
 use surepull::image::Digest;
 use surepull::registry::{Class, Image, Resolver};
 
-use common::registry::{PASSWORD, TestRegistry, USERNAME};
+use common::registry::{Auth, PASSWORD, TestRegistry, USERNAME};
 use common::{soon, wait_for};
 
 fn resolver(registry: &TestRegistry) -> Resolver {
     let mut registries = vec![common::entry(
         "registry.test",
         &[&registry.endpoint()],
-        None,
+        registry.ca(),
     )];
     if let Some(tokens) = registry.tokens() {
         registries.push(common::entry("tokens.test", &[&tokens.endpoint()], None));
@@ -40,7 +40,22 @@ fn credential(username: &str, password: &str) -> Credential {
 
 #[tokio::test]
 async fn every_image_has_the_digest_that_another_client_finds() {
-    let registry = TestRegistry::start();
+    same_digests(TestRegistry::start(), &[]).await;
+    let user = [credential(USERNAME, PASSWORD)];
+    same_digests(TestRegistry::with_basic_auth(), &user).await;
+    same_digests(TestRegistry::with_token_auth().await, &user).await;
+}
+
+#[tokio::test]
+async fn over_tls_too() {
+    let user = [credential(USERNAME, PASSWORD)];
+    for (auth, credentials) in [(Auth::None, &[][..]), (Auth::Basic, &user)] {
+        same_digests(TestRegistry::with_tls(auth).await, credentials).await;
+    }
+}
+
+/// Pushes images of all kinds with `oci-client`, and finds the digests that it finds.
+async fn same_digests(registry: TestRegistry, credentials: &[Credential]) {
     let resolver = resolver(&registry);
     let mut digests = Vec::new();
     for (repository, tag) in [
@@ -63,8 +78,8 @@ async fn every_image_has_the_digest_that_another_client_finds() {
     digests.extend([("docker", "1", list), ("docker", "1-amd64", manifest)]);
     for (repository, tag, digest) in digests {
         let image = image(repository, tag);
-        assert!(resolver.cached(&image, &[]).is_none());
-        let found = resolver.resolve(&image, &[], false, soon()).await;
+        assert!(resolver.cached(&image, credentials).is_none());
+        let found = resolver.resolve(&image, credentials, false, soon()).await;
         assert_eq!(
             found.as_ref().map(Digest::as_str),
             Ok(&*digest),
@@ -75,7 +90,7 @@ async fn every_image_has_the_digest_that_another_client_finds() {
             digest,
             "{repository}:{tag}"
         );
-        assert_eq!(resolver.cached(&image, &[]), Some(found));
+        assert_eq!(resolver.cached(&image, credentials), Some(found));
     }
 }
 

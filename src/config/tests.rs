@@ -134,6 +134,34 @@ fn the_header_is_asked_for() {
 }
 
 #[test]
+fn mistakes_about_look_ups_name_place_key_and_remedy() {
+    for (body, message) in [
+        (
+            "pin: {errors: {notfound: deny}}\n",
+            "line 3, column 16: pin.errors.notfound: unknown key; did you mean `notFound`?",
+        ),
+        (
+            "pin: {errors: {notFound: refuse}}\n",
+            "line 3, column 26: pin.errors.notFound: `refuse` is not a value of this key; the values are allow, warn, deny",
+        ),
+        (
+            "registries: [{match: r.io, timeouts: {connect: 0s}}]\n",
+            "line 3, column 48: registries[0].timeouts.connect: a timeout is longer than 0s and at most 30s, the time that a whole look-up has",
+        ),
+        (
+            "registries: [{match: r.io, timeouts: {request: 31s}}]\n",
+            "line 3, column 48: registries[0].timeouts.request: a timeout is longer than 0s and at most 30s, the time that a whole look-up has",
+        ),
+        (
+            "registries: [{match: r.io, clientCertificate: {certificate: c.pem}}]\n",
+            "line 3, column 48: registries[0].clientCertificate: the key `key` is missing",
+        ),
+    ] {
+        assert_eq!(error(body), message);
+    }
+}
+
+#[test]
 fn mistakes_name_place_key_and_remedy() {
     for (body, message) in [
         (
@@ -147,14 +175,6 @@ fn mistakes_name_place_key_and_remedy() {
         (
             "pin: {skip: {foo: 1}}\n",
             "line 3, column 14: pin.skip.foo: unknown key; the keys here are never, loopback, registries",
-        ),
-        (
-            "pin: {errors: {notfound: deny}}\n",
-            "line 3, column 16: pin.errors.notfound: unknown key; did you mean `notFound`?",
-        ),
-        (
-            "pin: {errors: {notFound: refuse}}\n",
-            "line 3, column 26: pin.errors.notFound: `refuse` is not a value of this key; the values are allow, warn, deny",
         ),
         (
             "mode: enforc\n",

@@ -160,11 +160,6 @@ impl Error {
         self.class().remedy()
     }
 
-    /// Whether another endpoint of the same registry may know better.
-    pub(super) fn is_unavailability(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::TimedOut { .. })
-    }
-
     /// Whether it says no more than that these credentials were not enough.
     pub(super) fn is_about_authorization(&self) -> bool {
         matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. })

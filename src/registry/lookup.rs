@@ -8,7 +8,7 @@ use super::connect::Wire;
 use super::error::{Error, Subject};
 use super::exchange::{Ask, Reply};
 use super::manifest::{self, Kind};
-use super::route::Route;
+use super::route::{Route, Target};
 use super::token::{self, GrantKey, Grants};
 use super::{Image, challenge};
 use crate::credentials::Credential;
@@ -29,26 +29,27 @@ pub(super) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// Asks the endpoints in order: the next one only where one is unavailable.
+    /// Asks the endpoints in order, the next one whatever goes wrong at one, as containerd does (`core/remotes/docker`).
+    /// What the last one says counts: it is the origin.
     pub(super) async fn run(&self, credentials: &[Credential]) -> Result<Digest, Error> {
         if !is_name(self.image) {
             return Err(self.subject.refused("it is not the name of an image"));
         }
-        let mut first_error = None;
-        for endpoint in self.route.endpoints.iter() {
-            match self.ask_endpoint(endpoint, credentials).await {
-                Err(error) if error.is_unavailability() => drop(first_error.get_or_insert(error)),
-                answer => return answer,
+        let mut last = self.subject.unreachable("there is no endpoint");
+        for target in &self.route.targets {
+            match self.ask_endpoint(target, credentials).await {
+                Ok(digest) => return Ok(digest),
+                Err(error) => last = error,
             }
         }
-        Err(first_error.unwrap_or_else(|| self.subject.unreachable("there is no endpoint")))
+        Err(last)
     }
 
     /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); and then,
     /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
     async fn ask_endpoint(
         &self,
-        endpoint: &str,
+        target: &Target<'_>,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
         let named = credentials
@@ -62,7 +63,7 @@ impl Lookup<'_> {
         };
         let mut telling: Option<Error> = None;
         for credential in named.chain(anonymous) {
-            let error = match self.attempt(endpoint, credential).await {
+            let error = match self.attempt(target, credential).await {
                 Ok(digest) => return Ok(digest),
                 Err(error) if error.may_depend_on_credential() => error,
                 Err(error) => return Err(error),
@@ -79,12 +80,13 @@ impl Lookup<'_> {
 
     async fn attempt(
         &self,
-        endpoint: &str,
+        target: &Target<'_>,
         credential: Option<&Credential>,
     ) -> Result<Digest, Error> {
+        let endpoint = &*target.endpoint;
         let attempt = Attempt {
             lookup: self,
-            wire: self.route.wire,
+            wire: target.wire,
             url: self.url(endpoint)?,
             credential,
             key: GrantKey {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -9,8 +10,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use axum::serve::Listener;
+use rustls::ServerConfig;
 use surepull::image::Digest;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 pub const MANIFEST: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
@@ -23,6 +28,8 @@ pub struct Faulty {
     /// `http://127.0.0.1:PORT`
     pub endpoint: String,
     requests: Arc<Mutex<Vec<Seen>>>,
+    /// Of each TLS connection, whether the client showed a certificate.
+    clients: Arc<Mutex<Vec<bool>>>,
 }
 
 /// A request as it came.
@@ -37,6 +44,37 @@ impl Faulty {
     pub async fn start(answer: impl Fn(Request) -> Answer + Clone + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        Self::serve(listener, endpoint, Arc::default(), answer)
+    }
+
+    /// The same over TLS, as `localhost`.
+    pub async fn start_tls(
+        tls: ServerConfig,
+        answer: impl Fn(Request) -> Answer + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!(
+            "https://localhost:{}",
+            listener.local_addr().unwrap().port()
+        );
+        let clients = Arc::default();
+        let listener = TlsListener {
+            listener,
+            acceptor: Arc::new(tls).into(),
+            clients: Arc::clone(&clients),
+        };
+        Self::serve(listener, endpoint, clients, answer)
+    }
+
+    fn serve<L: Listener>(
+        listener: L,
+        endpoint: String,
+        clients: Arc<Mutex<Vec<bool>>>,
+        answer: impl Fn(Request) -> Answer + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        L::Addr: std::fmt::Debug,
+    {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
         let routes = Router::new().fallback(move |request: Request| {
@@ -55,7 +93,11 @@ impl Faulty {
             answer(request)
         });
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { endpoint, requests }
+        Self {
+            endpoint,
+            requests,
+            clients,
+        }
     }
 
     /// A server whose answers need no waiting.
@@ -69,6 +111,11 @@ impl Faulty {
         .await
     }
 
+    /// Of each TLS connection, whether the client showed a certificate.
+    pub fn clients(&self) -> Vec<bool> {
+        self.clients.lock().unwrap().clone()
+    }
+
     pub fn lines(&self) -> Vec<String> {
         self.requests
             .lock()
@@ -80,6 +127,33 @@ impl Faulty {
 
     pub fn seen(&self) -> Vec<Seen> {
         self.requests.lock().unwrap().clone()
+    }
+}
+
+/// Takes connections with TLS; those without are closed.
+struct TlsListener {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    clients: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = self.listener.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                let shown = stream.get_ref().1.peer_certificates().is_some();
+                self.clients.lock().unwrap().push(shown);
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
     }
 }
 

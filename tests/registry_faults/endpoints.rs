@@ -1,105 +1,69 @@
-//! Several endpoints, and TLS to them.
+//! Mirrors and endpoints in their order.
+
+use surepull::config::Registry;
 
 use super::*;
 
 #[tokio::test]
-async fn endpoints_are_tried_in_order_and_only_on_unavailability() {
-    for (status, expected) in [(503, Ok(digest())), (404, Err(Class::NotFound))] {
+async fn endpoints_are_tried_in_order_whatever_goes_wrong_at_one() {
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for status in [401, 403, 404, 418, 429, 500, 503] {
         let first = Faulty::answering(move |_| reply(status, &[], "")).await;
         let second = Faulty::answering(|_| good()).await;
-        let closed = TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let last = Faulty::answering(|_| good()).await;
         let mirror = format!("{}/mirror/", second.endpoint);
-        let endpoints = [&*format!("http://{closed}"), &*first.endpoint, &*mirror];
+        let closed = format!("http://{closed}");
+        let endpoints = [&*closed, &*first.endpoint, &*mirror, &*last.endpoint];
         let registries = [common::entry("*.test/app", &endpoints, None)];
         let resolver = Resolver::new(&registries, &Cache::default()).unwrap();
-        assert_eq!(
-            ask(&resolver).await.map_err(|error| error.class()),
-            expected
-        );
-        if status == 503 {
-            assert_eq!(second.lines(), ["HEAD /mirror/v2/app/manifests/1"]);
-        } else {
-            assert!(second.lines().is_empty());
-        }
+        assert_eq!(ask(&resolver).await, Ok(digest()), "{status}");
+        assert!(!first.lines().is_empty(), "{status}");
+        assert_eq!(second.lines(), ["HEAD /mirror/v2/app/manifests/1"]);
+        assert!(last.lines().is_empty());
     }
 }
 
 #[tokio::test]
-async fn tls_is_checked_by_the_registrys_own_ca() {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+async fn mirrors_come_before_the_endpoints_and_the_last_one_says_what_is_wrong() {
+    for (mirror, origin, class) in [
+        (404, 503, Class::Unavailable),
+        (503, 404, Class::NotFound),
+        (404, 404, Class::NotFound),
+        (500, 401, Class::Unauthorized),
+    ] {
+        let mirror = Faulty::answering(move |_| reply(mirror, &[], "")).await;
+        let origin = Faulty::answering(move |_| reply(origin, &[], "")).await;
+        let registry = Registry {
+            mirrors: common::urls(&[&mirror.endpoint]),
+            ..common::entry("registry.test", &[&origin.endpoint], None)
+        };
+        let resolver = Resolver::new(&[registry], &Cache::default()).unwrap();
+        let error = ask(&resolver).await.unwrap_err();
+        assert_eq!(error.class(), class, "{error}");
+        assert!(!mirror.lines().is_empty() && !origin.lines().is_empty());
+    }
+}
 
-    let key = KeyPair::generate().unwrap();
-    let mut parameters = CertificateParams::default();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = parameters.self_signed(&key).unwrap();
-    let issuer = Issuer::new(parameters, key);
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(["localhost".to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            key.serialize_der().try_into().unwrap(),
-        )
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let Ok(mut stream) = acceptor.accept(stream).await else {
-                continue;
-            };
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request).await;
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ndocker-content-digest: {}\r\nconnection: close\r\n\r\n",
-                digest()
-            );
-            let _ = stream.write_all(answer.as_bytes()).await;
-            let _ = stream.shutdown().await;
-        }
-    });
-
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ca.pem");
-    std::fs::write(&path, ca.pem()).unwrap();
-    let resolver = |host: &str, ca| {
-        let endpoint = format!("https://{host}:{port}");
-        Resolver::new(
-            &[common::entry("registry.test", &[&endpoint], ca)],
-            &Cache::default(),
-        )
+#[tokio::test]
+async fn in_the_end_the_images_own_host_is_asked_and_nothing_more_is_trusted_there() {
+    let mirror = Faulty::answering(|_| reply(404, &[], "")).await;
+    let registry = Registry {
+        pattern: "localhost:1".to_owned(),
+        mirrors: common::urls(&[&mirror.endpoint]),
+        ..Registry::default()
     };
-    assert_eq!(
-        ask(&resolver("localhost", Some(path.clone())).unwrap()).await,
-        Ok(digest())
-    );
-    for (host, ca) in [("localhost", None), ("127.0.0.1", Some(path.clone()))] {
-        let error = ask(&resolver(host, ca).unwrap()).await.unwrap_err();
-        assert_eq!(error.class(), Class::Unavailable, "{error}");
-        assert!(error.to_string().contains("certificate"), "{error}");
-    }
-    std::fs::write(&path, "nothing").unwrap();
-    for unusable in [path, folder.path().join("absent")] {
-        let error = resolver("localhost", Some(unusable))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("registries: match `registry.test`: ca `"),
-            "{error}"
-        );
-    }
+    let resolver = Resolver::new(&[registry], &Cache::default()).unwrap();
+    let image = Image {
+        registry: "localhost:1".into(),
+        ..image()
+    };
+    let answer = resolver.resolve(&image, &[], false, soon()).await;
+    let error = answer.unwrap_err();
+    // The mirror is on loopback and was asked; the origin is, too, and must be named to be asked.
+    assert_eq!(error.class(), Class::Refused, "{error}");
+    assert_eq!(mirror.lines().len(), 2);
 }

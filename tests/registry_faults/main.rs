@@ -7,9 +7,12 @@ mod answers;
 mod authorization;
 mod endpoints;
 mod guard;
+mod hangs;
 mod sharing;
+mod tls;
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
