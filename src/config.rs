@@ -14,9 +14,9 @@ mod values;
 
 pub use duration::{InvalidDuration, parse_duration};
 pub use error::Error;
-pub use network::{ClientCertificate, Timeouts};
+pub use network::{ClientCertificate, Network, Timeouts};
 pub use read::{MAX_BYTES, load, parse};
-pub use values::{Endpoint, Pointer};
+pub use values::{Cidr, Endpoint, Pointer};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub struct Configuration {
     pub kinds: Kinds,
     /// How registries are reached; the order is that of the file.
     pub registries: Vec<Registry>,
+    /// Where look-ups may lead.
+    pub network: Network,
     /// How long digests are remembered.
     pub cache: Cache,
     /// Credentials besides those of the cluster.
@@ -101,6 +103,9 @@ pub struct Registry {
     #[serde(default)]
     #[schemars(extend("default" = false))]
     pub insecure_skip_verify: bool,
+    /// Networks whose addresses these registries may have, besides those of `network.allowAddresses`.
+    #[serde(default)]
+    pub allow_addresses: Vec<Cidr>,
     /// How long they may take.
     #[serde(default)]
     #[schemars(extend("default" = {}))]

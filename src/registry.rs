@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{Cache, Registry};
+use crate::config::{Cache, Configuration, Registry};
 use crate::credentials::Credential;
 use crate::image::Digest;
 
@@ -90,19 +90,23 @@ struct Inner {
 impl Resolver {
     /// A resolver by these settings; the files that they name are read here.
     pub fn new(registries: &[Registry], cache: &Cache) -> Result<Self, SettingsError> {
-        Self::with_metrics(registries, cache, Metrics::default())
+        let configuration = Configuration {
+            registries: registries.to_vec(),
+            cache: cache.clone(),
+            ..Configuration::default()
+        };
+        Self::with_metrics(&configuration, Metrics::default())
     }
 
-    /// The same, going on with the metrics of an earlier one.
+    /// A resolver by all that a configuration says of look-ups, going on with the metrics of an earlier one.
     pub fn with_metrics(
-        registries: &[Registry],
-        cache: &Cache,
+        configuration: &Configuration,
         metrics: Metrics,
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Inner {
-            routes: Routes::new(registries)?,
+            routes: Routes::new(&configuration.registries, &configuration.network)?,
             grants: Grants::new(),
-            answers: Answers::new(cache),
+            answers: Answers::new(&configuration.cache),
             flights: Flights::default(),
             audiences: Audiences::new()?,
             metrics,
@@ -205,6 +209,7 @@ impl Flight {
     async fn run(self, mut line: OwnedMutexGuard<Option<Entry>>, place: Place) -> Answer {
         let began = Instant::now();
         let subject = Subject::new(&self.image);
+        let objection = self.inner.routes.objection(&self.image);
         let route = self.inner.routes.of(&self.image);
         let lookup = Lookup {
             image: &self.image,
@@ -213,7 +218,10 @@ impl Flight {
             audiences: &self.inner.audiences,
             subject: &subject,
         };
-        let answer = timeout(LOOKUP_LIMIT, lookup.run(&self.credentials)).await;
+        let answer = match objection {
+            Some(why) => Ok(Err(subject.refused(why))),
+            None => timeout(LOOKUP_LIMIT, lookup.run(&self.credentials)).await,
+        };
         let too_slow = |_| {
             let why = format!("the look-up takes longer than {} s", LOOKUP_LIMIT.as_secs());
             Err(subject.timed_out(why))

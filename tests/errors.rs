@@ -142,3 +142,24 @@ async fn a_denial_is_for_what_the_review_looks_up() {
     assert_eq!(answer["allowed"], true, "{answer}");
     assert!(answer["patch"].is_string(), "{answer}");
 }
+
+#[tokio::test]
+async fn a_registry_that_is_not_allowed_can_be_denied() {
+    let registry = registry().await;
+    let configuration = format!(
+        "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\npin: {{errors: {{refused: deny}}}}\nnetwork: {{denyRegistries: [good.test/team]}}\nregistries: [{{match: good.test, endpoints: ['{}/good']}}]\n",
+        registry.endpoint
+    );
+    let served = Served::start(&configuration);
+    let answer = reviewed(&served, &pod(&["good.test/other/app:1"]), None, false).await;
+    assert_eq!(answer["allowed"], true, "{answer}");
+    let before = registry.lines().len();
+    let answer = reviewed(&served, &pod(&["good.test/team/app:1"]), None, false).await;
+    assert_eq!(answer["status"]["code"], 403, "{answer}");
+    let message = answer["status"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("network.denyRegistries has `good.test/team`"),
+        "{message}"
+    );
+    assert_eq!(registry.lines().len(), before);
+}

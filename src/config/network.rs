@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Configuration, Registry, duration};
+use super::{Cidr, Configuration, Registry, duration, values};
 
 /// How long a whole look-up may take; what one step of it may take cannot be more.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -19,6 +19,24 @@ pub struct ClientCertificate {
     pub certificate: PathBuf,
     /// A PEM file with its private key.
     pub key: PathBuf,
+}
+
+/// Where look-ups may lead. The author of a Pod chooses the registry, so what only surepull can reach is not asked:
+/// loopback, link-local, multicast, unspecified and cloud metadata addresses. Private networks are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Network {
+    /// Networks whose addresses are asked all the same; a cloud metadata address only if it is named by itself. The
+    /// endpoints and mirrors of `registries` need not be named here.
+    pub allow_addresses: Vec<Cidr>,
+    /// The registries that are asked, by patterns as in `registries[].match`; all where there is none.
+    #[serde(deserialize_with = "values::registry_matches")]
+    #[schemars(inner(length(min = 1), regex(pattern = r"^[^\s]+$")))]
+    pub allow_registries: Vec<String>,
+    /// The registries that are not asked, in the same way, even if they are allowed.
+    #[serde(deserialize_with = "values::registry_matches")]
+    #[schemars(inner(length(min = 1), regex(pattern = r"^[^\s]+$")))]
+    pub deny_registries: Vec<String>,
 }
 
 /// How long a registry may take.

@@ -137,6 +137,18 @@ fn the_header_is_asked_for() {
 fn mistakes_about_look_ups_name_place_key_and_remedy() {
     for (body, message) in [
         (
+            "network: {allowAddresses: [10.1.2.3/8]}\n",
+            "line 3, column 28: network.allowAddresses[0]: `10.1.2.3/8` has bits set behind its prefix; write `10.0.0.0/8`",
+        ),
+        (
+            "network: {allowAddresses: [localhost]}\n",
+            "line 3, column 28: network.allowAddresses[0]: `localhost` is not a network; write it as `10.0.0.0/8`, or a single address",
+        ),
+        (
+            "network: {denyRegistries: [a.io, 'https://r.io']}\n",
+            "line 3, column 27: network.denyRegistries: `https://r.io` has a scheme, which image names do not have; write `r.io` here, and a URL into `registries[].endpoints`",
+        ),
+        (
             "pin: {errors: {notfound: deny}}\n",
             "line 3, column 16: pin.errors.notfound: unknown key; did you mean `notFound`?",
         ),
@@ -238,7 +250,7 @@ fn mistakes_name_place_key_and_remedy() {
         ),
         (
             "registries: [{match: 'https://a.b'}]\n",
-            "line 3, column 22: registries[0].match: `https://a.b` has a scheme, which image names do not have; write `a.b` here, and the URL into `endpoints`",
+            "line 3, column 22: registries[0].match: `https://a.b` has a scheme, which image names do not have; write `a.b` here, and a URL into `registries[].endpoints`",
         ),
         (
             "customResources:\n- {group: apps, kind: Deployment, templates: [/b]}\n",

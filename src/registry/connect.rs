@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::guard;
+use super::guard::{self, Allowed};
 use super::proxy::{self, Known, Proxies};
 use super::tls::Tls;
 use crate::config::Timeouts;
@@ -66,13 +66,16 @@ pub(super) struct Manner {
     pub(super) tls: Tls,
     pub(super) is_own: IsOwn,
     pub(super) trust: Trust,
+    /// What is allowed wherever it leads, and what only to the entry's own registries.
+    pub(super) allowed: Allowed,
+    pub(super) own_allowed: Allowed,
     pub(super) proxies: Proxies,
     pub(super) timeouts: Timeouts,
 }
 
 /// A connection was not made because of where it would have led.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} is {kind}, and not configured as an endpoint")]
+#[error("{host} is {kind}, which the configuration does not allow")]
 pub(super) struct Refusal {
     host: String,
     kind: &'static str,
@@ -135,6 +138,9 @@ impl Wire {
     pub(super) fn new(manner: Manner) -> Self {
         let dial = Dial {
             trust: manner.trust,
+            allowed: manner.allowed,
+            own_allowed: manner.own_allowed,
+            is_own: Arc::clone(&manner.is_own),
             proxies: manner.proxies,
             limit: manner.timeouts.connect,
         };
@@ -208,6 +214,9 @@ impl Service<Uri> for Connector {
 #[derive(Clone)]
 pub(super) struct Dial {
     trust: Trust,
+    allowed: Allowed,
+    own_allowed: Allowed,
+    is_own: IsOwn,
     proxies: Proxies,
     limit: Duration,
 }
@@ -240,10 +249,13 @@ impl Dial {
     /// What is wrong with an address, if anything.
     fn objection(&self, origin: &Origin, address: IpAddr) -> Option<&'static str> {
         if self.trust.0.contains(origin) {
-            None
-        } else {
-            guard::objection(address)
+            return guard::objection_to_named(&origin.host, address);
         }
+        let objection = self.allowed.objection(address)?;
+        if (self.is_own)(origin) {
+            return self.own_allowed.objection(address);
+        }
+        Some(objection)
     }
 
     /// Checks what can be checked of a host that a proxy will resolve.
@@ -326,6 +338,9 @@ mod tests {
             let origin = Origin::of(&url.parse().unwrap()).unwrap();
             let mut dial = Dial {
                 trust: Trust::default(),
+                allowed: Allowed::default(),
+                own_allowed: Allowed::default(),
+                is_own: Arc::new(|_| true),
                 proxies: Proxies::from_env().unwrap(),
                 limit: Timeouts::default().connect,
             };

@@ -214,9 +214,7 @@ impl Class {
             Self::TimedOut => {
                 "try again: the look-up goes on and its answer is remembered for a while"
             }
-            Self::Refused => {
-                "name the registry's endpoint in surepull's configuration if it is to be trusted"
-            }
+            Self::Refused => "if it is to be trusted, have it allowed in surepull's configuration",
             Self::Invalid => {
                 "check that the name is that of a container registry, and what stands before it"
             }

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::connect::{IsOwn, Manner, Origin, Trust, Wire};
+use super::guard::Allowed;
 use super::proxy::Proxies;
 use super::tls::{Tls, system_roots};
 use super::{Image, SettingsError};
-use crate::config::{Endpoint, Registry, Timeouts};
+use crate::config::{Endpoint, Network, Registry, Timeouts};
 use crate::credentials::urls_match;
 
 /// Where Docker Hub really answers (`distribution/reference` keeps the name `docker.io` for images).
@@ -22,6 +23,8 @@ const OTHER: &str = "other";
 pub(super) struct Routes {
     configured: Vec<Configured>,
     default: Wire,
+    allow: Vec<String>,
+    deny: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -54,7 +57,8 @@ pub(super) struct Target<'a> {
 
 impl Routes {
     /// Reads the files that the entries name, and which proxies there are.
-    pub(super) fn new(registries: &[Registry]) -> Result<Self, SettingsError> {
+    pub(super) fn new(registries: &[Registry], network: &Network) -> Result<Self, SettingsError> {
+        let allowed = Allowed::new(&network.allow_addresses);
         let roots = system_roots();
         let proxies = Proxies::from_env()?;
         let trust = Trust::new(registries.iter().flat_map(named_origins));
@@ -64,6 +68,8 @@ impl Routes {
                     tls: Tls::of(registry, &roots)?,
                     is_own: is_own(registry),
                     trust,
+                    allowed: allowed.clone(),
+                    own_allowed: Allowed::new(&registry.allow_addresses),
                     proxies: proxies.clone(),
                     timeouts: registry.timeouts.clone(),
                 }))
@@ -85,10 +91,26 @@ impl Routes {
                 tls: Tls::plain(Arc::clone(&roots))?,
                 is_own: Arc::new(|_| false),
                 trust: Trust::default(),
+                allowed: allowed.clone(),
+                own_allowed: Allowed::default(),
                 proxies: proxies.clone(),
                 timeouts: Timeouts::default(),
             }),
+            allow: network.allow_registries.clone(),
+            deny: network.deny_registries.clone(),
         })
+    }
+
+    /// Why the configuration does not allow to ask about this image, if it does not.
+    pub(super) fn objection(&self, image: &Image) -> Option<String> {
+        let name = format!("{}/{}", image.registry, image.repository);
+        let matching = |list: &'_ [String]| list.iter().position(|one| pattern_matches(one, &name));
+        if let Some(index) = matching(&self.deny) {
+            let pattern = &self.deny[index];
+            return Some(format!("network.denyRegistries has `{pattern}`"));
+        }
+        (!self.allow.is_empty() && matching(&self.allow).is_none())
+            .then(|| "network.allowRegistries does not have it".to_owned())
     }
 
     /// The way to this image's registry.
@@ -206,7 +228,7 @@ mod tests {
 
     #[test]
     fn docker_hub_is_asked_at_its_real_endpoint() {
-        let routes = Routes::new(&[]).unwrap();
+        let routes = Routes::new(&[], &Network::default()).unwrap();
         let image = |registry: &str| Image {
             registry: registry.to_owned().into(),
             repository: "library/nginx".into(),
@@ -251,13 +273,62 @@ mod tests {
                 endpoints: urls(endpoints_),
                 ..Registry::default()
             };
-            let routes = Routes::new(&[registry]).unwrap();
+            let routes = Routes::new(&[registry], &Network::default()).unwrap();
             let image = Image {
                 registry: "r.io".into(),
                 repository: "app".into(),
                 tag: "1".into(),
             };
             assert_eq!(endpoints(&routes.of(&image)), expected);
+        }
+    }
+
+    #[test]
+    fn registries_are_allowed_and_denied_by_patterns() {
+        let routes = |allow: &[&str], deny: &[&str]| {
+            let own = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+            let network = Network {
+                allow_registries: own(allow),
+                deny_registries: own(deny),
+                ..Network::default()
+            };
+            Routes::new(&[], &network).unwrap()
+        };
+        for (allow, deny, registry, repository, expected) in [
+            (&[][..], &[][..], "r.io", "app", true),
+            (&["r.io/team"], &[], "r.io", "team/app", true),
+            (&["r.io/team"], &[], "r.io", "team-evil/app", false),
+            (
+                &["r.io/team", "*.corp.test"],
+                &[],
+                "a.corp.test",
+                "app",
+                true,
+            ),
+            (&["*.corp.test"], &[], "corp.test", "app", false),
+            (
+                &["docker.io/library"],
+                &[],
+                "docker.io",
+                "library/nginx",
+                true,
+            ),
+            (&[], &["r.io/team"], "r.io", "team/app", false),
+            (&[], &["r.io/team"], "r.io", "teams/app", true),
+            (&["r.io"], &["r.io/team"], "r.io", "team/app", false),
+            (&["r.io"], &["r.io/team"], "r.io", "app", true),
+        ] {
+            let image = Image {
+                registry: registry.into(),
+                repository: repository.into(),
+                tag: "1".into(),
+            };
+            let objection = routes(allow, deny).objection(&image);
+            assert_eq!(
+                objection.is_none(),
+                expected,
+                "{allow:?} {deny:?} {image:?}"
+            );
         }
     }
 

@@ -57,16 +57,15 @@ impl ConfigurationFile {
         let Configuration {
             settings,
             kinds,
-            registries,
-            cache,
             credentials,
+            ..
         } = &source.configuration;
         let current = self.in_effect.load();
         let resolver = current.pipeline().resolver();
         let resolver = if source.resolves_like(&self.source) {
             resolver.clone()
         } else {
-            Resolver::with_metrics(registries, cache, resolver.metrics().clone())?
+            Resolver::with_metrics(&source.configuration, resolver.metrics().clone())?
         };
         let keyring = credentials::read(&credentials.docker_config)?;
         let pipeline = current
@@ -119,6 +118,7 @@ impl Source {
     fn resolves_like(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.configuration, &other.configuration);
         ours.registries == theirs.registries
+            && ours.network == theirs.network
             && ours.cache == theirs.cache
             && self.registry_files == other.registry_files
     }
