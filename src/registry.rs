@@ -85,6 +85,7 @@ struct Inner {
     flights: Flights,
     audiences: Audiences,
     metrics: Metrics,
+    verify: bool,
 }
 
 impl Resolver {
@@ -110,6 +111,7 @@ impl Resolver {
             flights: Flights::default(),
             audiences: Audiences::new()?,
             metrics,
+            verify: configuration.settings.pin.verify,
         })))
     }
 
@@ -217,6 +219,7 @@ impl Flight {
             grants: &self.inner.grants,
             audiences: &self.inner.audiences,
             subject: &subject,
+            verify: self.inner.verify,
         };
         let answer = match objection {
             Some(why) => Ok(Err(subject.refused(why))),

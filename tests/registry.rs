@@ -2,10 +2,10 @@
 
 mod common;
 
-use surepull::config::Cache;
+use surepull::config::{Cache, Configuration};
 use surepull::credentials::Credential;
 use surepull::image::Digest;
-use surepull::registry::{Class, Image, Resolver};
+use surepull::registry::{Class, Image, Metrics, Resolver};
 
 use common::registry::{Auth, PASSWORD, TestRegistry, USERNAME};
 use common::{soon, wait_for};
@@ -255,4 +255,35 @@ async fn authentication(registry: TestRegistry) {
             service.queries()
         );
     }
+}
+
+#[tokio::test]
+async fn what_a_tag_points_to_can_be_verified() {
+    let registry = TestRegistry::with_token_auth().await;
+    let digest = registry.push_index("team/app", "1").await;
+    let mut configuration = Configuration {
+        registries: vec![
+            common::entry("registry.test", &[&registry.endpoint()], None),
+            common::entry(
+                "tokens.test",
+                &[&registry.tokens().unwrap().endpoint()],
+                None,
+            ),
+        ],
+        ..Configuration::default()
+    };
+    configuration.settings.pin.verify = true;
+    let resolver = Resolver::with_metrics(&configuration, Metrics::default()).unwrap();
+    let user = [credential(USERNAME, PASSWORD)];
+    let image = image("team/app", "1");
+    let found = resolver.resolve(&image, &user, false, soon()).await;
+    assert_eq!(found.unwrap().as_str(), digest);
+    wait_for(|| {
+        let by_digest = format!("\"GET /v2/team/app/manifests/{digest}");
+        registry
+            .log()
+            .lines()
+            .any(|line| line.contains(&by_digest) && line.contains("surepull/"))
+    })
+    .await;
 }

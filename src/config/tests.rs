@@ -56,7 +56,7 @@ fn the_full_example_of_the_documentation_is_read() {
 fn every_setting_is_taken_over() {
     let text = format!(
         "{HEAD}{}",
-        "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, skip: {never: false}, errors: {notFound: deny, timedOut: allow}}\n\
+        "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, verify: true, skip: {never: false}, errors: {notFound: deny, timedOut: allow}}\n\
          pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', maxEntries: 5}\n\
          credentials: {dockerConfig: [/etc/docker.json]}\n\
          presets: [tekton, jobset, tekton]\n\
@@ -76,6 +76,7 @@ fn every_setting_is_taken_over() {
         ..Errors::default()
     };
     assert_eq!(read.settings.pin.errors, errors);
+    assert!(read.settings.pin.verify);
     assert_eq!(read.settings.pull_secrets, PullSecrets::Fill);
     assert!(read.settings.excluded_namespaces.is_empty());
     assert_eq!(read.cache.ttl, Duration::from_secs(90));

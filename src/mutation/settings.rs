@@ -140,6 +140,10 @@ pub struct Pin {
     pub targets: Targets,
     /// Which images are left as they are.
     pub skip: Skip,
+    /// Whether each digest that a registry names is checked by a second request, for the manifest of that digest: whether
+    /// it is there, and its bytes are what the digest says.
+    #[schemars(extend("default" = false))]
+    pub verify: bool,
     /// What is done when a look-up fails.
     pub errors: Errors,
 }

@@ -26,6 +26,8 @@ pub(super) struct Lookup<'a> {
     pub(super) grants: &'a Grants,
     pub(super) audiences: &'a Audiences,
     pub(super) subject: &'a Subject,
+    /// Whether a digest is asked for, too.
+    pub(super) verify: bool,
 }
 
 impl Lookup<'_> {
@@ -87,7 +89,6 @@ impl Lookup<'_> {
         let attempt = Attempt {
             lookup: self,
             wire: target.wire,
-            url: self.url(endpoint)?,
             credential,
             key: GrantKey {
                 endpoint: endpoint.to_owned(),
@@ -98,7 +99,24 @@ impl Lookup<'_> {
             },
         };
         let mut authorization = self.grants.get(&attempt.key);
-        let head = attempt.ask(Method::HEAD, &mut authorization).await?;
+        let url = self.url(endpoint, &self.image.tag)?;
+        let digest = self.digest(&attempt, &url, &mut authorization).await?;
+        if self.verify {
+            let url = self.url(endpoint, digest.as_str())?;
+            let get = attempt.ask(Method::GET, &url, &mut authorization);
+            self.check(&digest, get.await?).await?;
+        }
+        Ok(digest)
+    }
+
+    /// The digest by a HEAD, or if need be by a GET.
+    async fn digest(
+        &self,
+        attempt: &Attempt<'_>,
+        url: &Uri,
+        authorization: &mut Option<HeaderValue>,
+    ) -> Result<Digest, Error> {
+        let head = attempt.ask(Method::HEAD, url, authorization).await?;
         match head.status.as_u16() {
             200..=299 => {
                 if let Some(digest) = self.digest_of_head(&head.headers)? {
@@ -110,7 +128,7 @@ impl Lookup<'_> {
             400 | 404 | 405 | 406 | 501 => {}
             _ => return Err(head.error(self.subject).await),
         }
-        let get = attempt.ask(Method::GET, &mut authorization).await?;
+        let get = attempt.ask(Method::GET, url, authorization).await?;
         if get.status.is_success() {
             self.digest_of_body(get).await
         } else {
@@ -118,11 +136,29 @@ impl Lookup<'_> {
         }
     }
 
-    fn url(&self, endpoint: &str) -> Result<Uri, Error> {
-        let Image {
-            repository, tag, ..
-        } = self.image;
-        let url = format!("{endpoint}/v2/{repository}/manifests/{tag}");
+    /// Checks what the registry has under a digest that it has named.
+    async fn check(&self, digest: &Digest, get: Reply) -> Result<(), Error> {
+        match get.status.as_u16() {
+            200..=299 => {}
+            404 | 410 => {
+                let why = format!("the registry names {digest}, and does not have it");
+                return Err(self.subject.invalid(why));
+            }
+            _ => return Err(get.error(self.subject).await),
+        }
+        let body = get.body(self.subject, MANIFEST_LIMIT).await?;
+        let objection = match manifest::check(&body) {
+            Ok(()) if digest.matches(&body) => return Ok(()),
+            Ok(()) => "the bytes have another digest",
+            Err(why) => why,
+        };
+        let why = format!("what the registry has as {digest} is not that: {objection}");
+        Err(self.subject.invalid(why))
+    }
+
+    fn url(&self, endpoint: &str, reference: &str) -> Result<Uri, Error> {
+        let repository = &self.image.repository;
+        let url = format!("{endpoint}/v2/{repository}/manifests/{reference}");
         url.parse()
             .map_err(|_| self.subject.refused("it does not name a registry's host"))
     }
@@ -165,7 +201,6 @@ impl Lookup<'_> {
 struct Attempt<'a> {
     lookup: &'a Lookup<'a>,
     wire: &'a Wire,
-    url: Uri,
     credential: Option<&'a Credential>,
     key: GrantKey,
 }
@@ -176,6 +211,7 @@ impl Attempt<'_> {
     async fn ask(
         &self,
         method: Method,
+        url: &Uri,
         authorization: &mut Option<HeaderValue>,
     ) -> Result<Reply, Error> {
         let Lookup {
@@ -184,7 +220,9 @@ impl Attempt<'_> {
             image,
             ..
         } = self.lookup;
-        let reply = self.send(method.clone(), authorization.as_ref()).await?;
+        let reply = self
+            .send(method.clone(), url, authorization.as_ref())
+            .await?;
         if reply.status != 401 || reply.foreign {
             return Ok(reply);
         }
@@ -198,7 +236,7 @@ impl Attempt<'_> {
         let grant = token::answer(
             self.wire,
             subject,
-            &self.url,
+            url,
             repository,
             challenge,
             self.credential,
@@ -208,7 +246,7 @@ impl Attempt<'_> {
             return Err(refusal);
         };
         *authorization = Some(grant.header.clone());
-        let reply = self.send(method, authorization.as_ref()).await?;
+        let reply = self.send(method, url, authorization.as_ref()).await?;
         if reply.status != 401 {
             grants.remember(&self.key, grant);
         }
@@ -218,11 +256,12 @@ impl Attempt<'_> {
     async fn send(
         &self,
         method: Method,
+        url: &Uri,
         authorization: Option<&HeaderValue>,
     ) -> Result<Reply, Error> {
         let ask = Ask {
             method,
-            url: self.url.clone(),
+            url: url.clone(),
             accept: manifest::ACCEPT,
             authorization,
             whom: "the registry",

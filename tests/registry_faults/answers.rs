@@ -1,5 +1,10 @@
 //! What is taken for a digest, and what is not.
 
+use std::fmt::Write as _;
+
+use surepull::config::Configuration;
+use surepull::registry::Metrics;
+
 use super::*;
 
 #[tokio::test]
@@ -101,7 +106,13 @@ async fn where_head_does_not_suffice_the_bytes_of_get_are_hashed() {
 #[tokio::test]
 async fn what_is_not_a_manifest_is_not_pinned() {
     type Get = fn() -> Response;
-    let bodies: [(&str, Get); 6] = [
+    let bodies: [(&str, Get); 8] = [
+        ("not a manifest", || {
+            reply(200, &[("content-type", OCI_INDEX)], "<html>log in</html>")
+        }),
+        ("not a manifest", || {
+            reply(200, &[("content-type", OCI_INDEX)], &MANIFEST[..20])
+        }),
         ("not a manifest", || {
             reply(200, &[("content-type", "text/html")], "<html>log in</html>")
         }),
@@ -213,4 +224,111 @@ async fn what_does_not_speak_http_is_an_error() {
         matches!(error.class(), Class::Invalid | Class::Unavailable),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn schema_1_is_refused_by_the_first_answer() {
+    let server = Faulty::answering(|_| {
+        let media_type = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+        let digest = digest();
+        reply(
+            200,
+            &[
+                ("content-type", media_type),
+                ("docker-content-digest", digest.as_str()),
+            ],
+            "",
+        )
+    })
+    .await;
+    let error = ask(&resolver(&server)).await.unwrap_err();
+    assert_eq!(error.class(), Class::Invalid, "{error}");
+    assert!(error.to_string().contains("schema 1"), "{error}");
+    assert_eq!(server.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_registry_may_use_sha512() {
+    let sha512 = sha512();
+    for head_suffices in [true, false] {
+        let named = sha512.clone();
+        let server = Faulty::answering(move |request| {
+            if request.method() == "HEAD" && !head_suffices {
+                return reply(405, &[], "");
+            }
+            reply(200, &[("docker-content-digest", &named)], MANIFEST)
+        })
+        .await;
+        let found = ask(&resolver(&server)).await.unwrap();
+        assert_eq!(found.as_str(), sha512);
+    }
+}
+
+/// The digest of [`MANIFEST`] by SHA-512.
+fn sha512() -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA512, MANIFEST.as_bytes());
+    let mut text = "sha512:".to_owned();
+    for byte in hash.as_ref() {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_digest_can_be_verified() {
+    type ByDigest = fn() -> Response;
+    let cases: [(Option<&str>, Class, ByDigest); 7] = [
+        (None, Class::Invalid, || reply(200, &[], MANIFEST)),
+        (Some("does not have it"), Class::Invalid, || {
+            reply(404, &[], "")
+        }),
+        (Some("another digest"), Class::Invalid, || {
+            reply(200, &[], r#"{"schemaVersion":2,"config":{},"layers":[]}"#)
+        }),
+        (Some("not a manifest"), Class::Invalid, || {
+            reply(200, &[], "<html>")
+        }),
+        (Some("longer than"), Class::Invalid, || {
+            reply(200, &[], vec![b' '; (4 << 20) + 1])
+        }),
+        (Some("too many"), Class::RateLimited, || reply(429, &[], "")),
+        (Some("status 503"), Class::Unavailable, || {
+            reply(503, &[], "")
+        }),
+    ];
+    for named in [digest().to_string(), sha512()] {
+        for (words, class, by_digest) in cases {
+            let (path, header) = (format!("/v2/app/manifests/{named}"), named.clone());
+            let server = Faulty::answering(move |request| {
+                if request.uri().path() == path {
+                    return by_digest();
+                }
+                reply(200, &[("docker-content-digest", &header)], MANIFEST)
+            })
+            .await;
+            let answer = ask(&verifying(&server)).await;
+            match words {
+                None => assert_eq!(answer.unwrap().as_str(), named),
+                Some(words) => {
+                    let error = answer.unwrap_err();
+                    assert_eq!(error.class(), class, "{error}");
+                    assert!(error.to_string().contains(words), "{words}: {error}");
+                }
+            }
+            let lines = server.lines();
+            assert_eq!(lines[0], "HEAD /v2/app/manifests/1");
+            assert_eq!(lines[1], format!("GET /v2/app/manifests/{named}"));
+            assert_eq!(lines.len(), 2);
+        }
+    }
+}
+
+/// A resolver that verifies.
+fn verifying(server: &Faulty) -> Resolver {
+    let mut configuration = Configuration {
+        registries: vec![common::entry("registry.test", &[&server.endpoint], None)],
+        ..Configuration::default()
+    };
+    configuration.settings.pin.verify = true;
+    Resolver::with_metrics(&configuration, Metrics::default()).unwrap()
 }

@@ -1,5 +1,7 @@
 //! Look-ups that are shared and remembered, and how they are counted.
 
+use common::client::Authority;
+
 use super::*;
 
 #[tokio::test]
@@ -127,4 +129,34 @@ async fn what_is_counted_names_no_host_of_an_image() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(!text.contains("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn connections_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path());
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, &authority.ca).unwrap();
+    let tls = authority.issue().server(None);
+    let server = Faulty::start_tls(tls, |request| {
+        // Errors with words, and what has to be read in full, too.
+        let answer = match request.uri().path() {
+            "/v2/app/manifests/1" => reply(405, &[], "not HEAD"),
+            _ => good(),
+        };
+        Box::pin(async { answer })
+    })
+    .await;
+    let entry = common::entry("registry.test", &[&server.endpoint], Some(ca));
+    let resolver = Resolver::new(&[entry], &Cache::default()).unwrap();
+    for tag in ["1", "2", "3"] {
+        let image = Image {
+            tag: tag.into(),
+            ..image()
+        };
+        let answer = resolver.resolve(&image, &[], false, soon()).await;
+        assert_eq!(answer.is_ok(), tag != "1");
+    }
+    assert_eq!(server.lines().len(), 4);
+    assert_eq!(server.clients().len(), 1);
 }

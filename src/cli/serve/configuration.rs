@@ -119,6 +119,7 @@ impl Source {
         let (ours, theirs) = (&self.configuration, &other.configuration);
         ours.registries == theirs.registries
             && ours.network == theirs.network
+            && ours.settings.pin.verify == theirs.settings.pin.verify
             && ours.cache == theirs.cache
             && self.registry_files == other.registry_files
     }
