@@ -287,3 +287,34 @@ async fn what_a_tag_points_to_can_be_verified() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn tls_that_is_not_as_it_should_be() {
+    let registry = TestRegistry::with_tls(Auth::None).await;
+    registry.push_manifest("app", "1").await;
+    let endpoint = registry.endpoint();
+    let plain = endpoint.replacen("https:", "http:", 1);
+    for (endpoint, class, words) in [
+        (&endpoint, Class::Unavailable, "certificate"),
+        (&plain, Class::Invalid, "status 400"),
+    ] {
+        let entry = common::entry("registry.test", &[endpoint], None);
+        let resolver = Resolver::new(&[entry], &Cache::default()).unwrap();
+        let image = image("app", "1");
+        let answer = resolver.resolve(&image, &[], false, soon()).await;
+        let error = answer.unwrap_err();
+        assert_eq!(error.class(), class, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    // A registry with TLS whose token service has none.
+    let registry = TestRegistry::with_tls(Auth::Token).await;
+    let user = [credential(USERNAME, PASSWORD)];
+    let asked = registry.tokens().unwrap().requests();
+    let answer = resolver(&registry)
+        .resolve(&image("app", "1"), &user, false, soon())
+        .await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.class(), Class::Refused, "{error}");
+    assert!(error.to_string().contains("without TLS"), "{error}");
+    assert_eq!(registry.tokens().unwrap().requests(), asked);
+}

@@ -150,3 +150,63 @@ async fn a_remembered_token_that_is_no_longer_good_is_replaced() {
         assert_eq!(server.lines().len(), requests, "{:?}", server.lines());
     }
 }
+
+#[tokio::test]
+async fn a_token_service_elsewhere_gets_the_password_and_the_registry_the_token() {
+    let service = Faulty::answering(|_| reply(200, &[], r#"{"token":"t"}"#)).await;
+    let challenge = format!(r#"Bearer realm="{}/token""#, service.endpoint);
+    let server = Faulty::answering(move |request| {
+        if request.headers().contains_key("authorization") {
+            good()
+        } else {
+            reply(401, &[("www-authenticate", &challenge)], "")
+        }
+    })
+    .await;
+    let resolver = trusting(&[&server.endpoint, &service.endpoint]);
+    let credentials = [credential("swordfish")];
+    let found = resolver
+        .resolve(&image(), &credentials, false, soon())
+        .await;
+    assert_eq!(found, Ok(digest()));
+    let sent = |server: &Faulty| -> Vec<Option<String>> {
+        let seen = server.seen();
+        let sent = seen.iter();
+        sent.map(|seen| seen.headers.get("authorization").cloned())
+            .collect()
+    };
+    let basic = "Basic YWxpY2U6c3dvcmRmaXNo".to_owned();
+    assert_eq!(sent(&service), [Some(basic)]);
+    assert_eq!(sent(&server), [None, Some("Bearer t".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_realm_that_is_no_url_for_a_token_service_is_not_asked() {
+    let service = Faulty::answering(|_| reply(200, &[], r#"{"token":"t"}"#)).await;
+    let host = service.endpoint.trim_start_matches("http://");
+    for realm in [
+        format!("http://user:password@{host}/token"),
+        format!("http://user@{host}/token"),
+        "/token".to_owned(),
+        format!("//{host}/token"),
+        "file:///etc/passwd".to_owned(),
+        "gopher://a/".to_owned(),
+        "http://".to_owned(),
+        "not a url".to_owned(),
+    ] {
+        let challenge = format!(r#"Bearer realm="{realm}""#);
+        let server =
+            Faulty::answering(move |_| reply(401, &[("www-authenticate", &challenge)], "")).await;
+        let resolver = trusting(&[&server.endpoint, &service.endpoint]);
+        let credentials = [credential("swordfish")];
+        let answer = resolver
+            .resolve(&image(), &credentials, false, soon())
+            .await;
+        let error = answer.unwrap_err();
+        assert_eq!(error.class(), Class::Invalid, "{realm}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("without a usable URL"), "{realm}: {text}");
+        assert!(!text.contains("password"), "{text}");
+    }
+    assert!(service.lines().is_empty());
+}

@@ -6,11 +6,10 @@ use super::*;
 
 #[tokio::test]
 async fn endpoints_are_tried_in_order_whatever_goes_wrong_at_one() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Taken, so that no other test gets it, and yet nobody listens.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = socket.local_addr().unwrap();
     for status in [401, 403, 404, 418, 429, 500, 503] {
         let first = Faulty::answering(move |_| reply(status, &[], "")).await;
         let second = Faulty::answering(|_| good()).await;

@@ -1,7 +1,7 @@
 //! Servers that take their time: each step of a look-up has its limit.
 
 use surepull::config::{Registry, Timeouts};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
@@ -19,7 +19,7 @@ fn impatient(endpoint: &str) -> Resolver {
 }
 
 /// A server that does this with each connection, and keeps it.
-async fn raw<F>(handle: impl Fn(TcpStream) -> F + Send + 'static) -> String
+pub(super) async fn raw<F>(handle: impl Fn(TcpStream) -> F + Send + 'static) -> String
 where
     F: Future<Output = TcpStream> + Send + 'static,
 {
@@ -36,6 +36,22 @@ where
         }
     });
     address.to_string()
+}
+
+/// A server that answers a request with headers without end.
+pub(super) async fn endless_headers() -> String {
+    raw(|mut stream| async {
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        while stream
+            .write_all(b"x-more: and more and more and more\r\n")
+            .await
+            .is_ok()
+        {}
+        stream
+    })
+    .await
 }
 
 async fn times_out(resolver: &Resolver, words: &str) {
@@ -85,6 +101,8 @@ async fn a_hang_at_headers() {
     let resolver = impatient(&format!("http://{address}"));
     times_out(&resolver, "is silent for 0.3 s").await;
     let address = raw(|mut stream| async {
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-").await;
         stream
     })
@@ -143,6 +161,8 @@ async fn a_connection_that_is_dropped() {
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
                 let _ = stream.write_all(said.as_bytes()).await;
             }
         });
@@ -153,17 +173,7 @@ async fn a_connection_that_is_dropped() {
 
 #[tokio::test]
 async fn headers_without_end() {
-    let address = raw(|mut stream| async {
-        if stream.write_all(b"HTTP/1.1 200 OK\r\n").await.is_ok() {
-            while stream
-                .write_all(b"x-more: and more and more and more\r\n")
-                .await
-                .is_ok()
-            {}
-        }
-        stream
-    })
-    .await;
+    let address = endless_headers().await;
     let registry = common::entry("registry.test", &[&format!("http://{address}")], None);
     let resolver = Resolver::new(&[registry], &Cache::default()).unwrap();
     let error = ask(&resolver).await.unwrap_err();

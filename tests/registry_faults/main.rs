@@ -8,6 +8,7 @@ mod authorization;
 mod endpoints;
 mod guard;
 mod hangs;
+mod reviews;
 mod sharing;
 mod tls;
 
@@ -78,4 +79,39 @@ fn metrics(resolver: &Resolver) -> String {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     text
+}
+
+/// The table of faults is for people; what it says of tests must be so.
+#[test]
+fn every_row_of_the_documentation_names_tests_that_there_are() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let page = read("docs/reliability.md");
+    let (_, table) = page.split_once("## Faults").unwrap();
+    let rows: Vec<&str> = table
+        .lines()
+        .skip_while(|line| !line.starts_with("|---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() > 30, "{}", rows.len());
+    for row in rows {
+        let cell = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let mut source = String::new();
+        let quoted = cell.split('`').skip(1).step_by(2);
+        for name in quoted {
+            let path = if name == "registry.rs" {
+                "tests/registry.rs".to_owned()
+            } else {
+                format!("tests/registry_faults/{name}.rs")
+            };
+            if root.join(&path).is_file() {
+                source = read(&path);
+                continue;
+            }
+            let test = format!("async fn {}", name.trim_end_matches('…'));
+            assert!(source.contains(&test), "{name}: {row}");
+        }
+        assert!(source.contains("[tokio::test]"), "{row}");
+    }
 }
