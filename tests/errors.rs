@@ -97,13 +97,15 @@ async fn every_class_has_every_action() {
             let warned = !denied && action != "allow";
             assert_eq!(told(&answer["warnings"][0]), warned, "{case}");
             assert_eq!(answer.get("warnings").is_some(), warned, "{case}");
-            let note = if mode == "audit" {
-                "would-deny"
-            } else {
-                "unpinned"
-            };
-            let noted = mode == "enforce" || action == "deny";
-            assert_eq!(told(&answer["auditAnnotations"][note]), noted, "{case}");
+            let notes = &answer["auditAnnotations"];
+            let unpinned = notes["unpinned"].as_str().unwrap_or_default();
+            let says = "surepull: container \"c0\": image ";
+            assert!(
+                unpinned.starts_with(says) && unpinned.contains(words),
+                "{case}"
+            );
+            let would_be_denied = (mode, action) == ("audit", "deny");
+            assert_eq!(told(&notes["would-deny"]), would_be_denied, "{case}");
         }
         let denials = served.metric("surepull_denied_reviews_total").await;
         let expected = (0..CLASSES.len()).filter(|position| (position + shift) % 3 == 2);

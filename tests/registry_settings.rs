@@ -167,3 +167,20 @@ async fn registries_are_reached_through_the_proxy_of_the_environment() {
         assert!(!served.log().contains("swordfish"), "{}", served.log());
     }
 }
+
+#[tokio::test]
+async fn a_proxy_that_is_of_no_use_is_named_without_its_password() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let url = format!("http://alice:swordfish@{address}");
+    let served = Served::start_with_env(HEAD, &[("https_proxy", &url)]);
+    let answer = review(&served, IMAGE).await;
+    let told = answer["warnings"][0].as_str().unwrap();
+    let expected =
+        format!("unavailable: registry.test: cannot connect: by way of the proxy {address}: ");
+    assert!(
+        told.contains(&expected) && !told.contains("swordfish"),
+        "{told}"
+    );
+}

@@ -214,13 +214,17 @@ fn audited<'r>(edits: Vec<Edit<'r>>, failures: &Failures, remarks: &[String]) ->
     let mut notes: Vec<String> = denials.collect();
     let would_deny = annotation_value(&notes).map(|value| ("would-deny", value));
     let would_change = annotation_value(&changes).map(|value| ("would-change", value));
+    let unpinned = failures.note().map(|value| ("unpinned", value));
     notes.extend(changes);
     notes.extend(failures.warnings(remarks));
     Outcome {
         edits,
         mode: Mode::Audit,
         warnings: warnings(&notes),
-        audit: would_deny.into_iter().chain(would_change).collect(),
+        audit: [would_deny, would_change, unpinned]
+            .into_iter()
+            .flatten()
+            .collect(),
         denied: None,
     }
 }

@@ -99,10 +99,10 @@ impl Lookup<'_> {
             },
         };
         let mut authorization = self.grants.get(&attempt.key);
-        let url = self.url(endpoint, &self.image.tag)?;
+        let url = self.url(target, &self.image.tag)?;
         let digest = self.digest(&attempt, &url, &mut authorization).await?;
         if self.verify {
-            let url = self.url(endpoint, digest.as_str())?;
+            let url = self.url(target, digest.as_str())?;
             let get = attempt.ask(Method::GET, &url, &mut authorization);
             self.check(&digest, get.await?).await?;
         }
@@ -156,9 +156,14 @@ impl Lookup<'_> {
         Err(self.subject.invalid(why))
     }
 
-    fn url(&self, endpoint: &str, reference: &str) -> Result<Uri, Error> {
-        let repository = &self.image.repository;
-        let url = format!("{endpoint}/v2/{repository}/manifests/{reference}");
+    /// The URL of a manifest. A mirror is told for which registry, as by containerd (`ns`).
+    fn url(&self, target: &Target<'_>, reference: &str) -> Result<Uri, Error> {
+        let (endpoint, repository) = (&target.endpoint, &self.image.repository);
+        let mut url = format!("{endpoint}/v2/{repository}/manifests/{reference}");
+        if target.is_mirror {
+            url.push_str("?ns=");
+            token::encode(&mut url, &self.image.registry);
+        }
         url.parse()
             .map_err(|_| self.subject.refused("it does not name a registry's host"))
     }

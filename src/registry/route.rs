@@ -30,8 +30,8 @@ pub(super) struct Routes {
 #[derive(Debug)]
 struct Configured {
     pattern: String,
-    /// The mirrors, then the endpoints.
-    named: Vec<String>,
+    mirrors: Vec<String>,
+    endpoints: Vec<String>,
     named_wire: Wire,
     /// Where the image's own host is asked, too.
     own_wire: Option<Wire>,
@@ -53,6 +53,8 @@ pub(super) struct Target<'a> {
     pub(super) endpoint: Cow<'a, str>,
     /// The connections to use.
     pub(super) wire: &'a Wire,
+    /// Whether it stands for several registries, and has to be told for which.
+    pub(super) is_mirror: bool,
 }
 
 impl Routes {
@@ -74,12 +76,12 @@ impl Routes {
                     timeouts: registry.timeouts.clone(),
                 }))
             };
-            let named = registry.mirrors.iter().chain(&registry.endpoints);
             // A registry whose address nobody vouched for cannot lead to one that somebody did.
             let asks_own = registry.endpoints.is_empty();
             Ok(Configured {
                 pattern: registry.pattern.clone(),
-                named: named.map(base).collect(),
+                mirrors: registry.mirrors.iter().map(base).collect(),
+                endpoints: registry.endpoints.iter().map(base).collect(),
                 named_wire: wire(trust.clone())?,
                 own_wire: asks_own.then(|| wire(Trust::default())).transpose()?,
             })
@@ -120,6 +122,7 @@ impl Routes {
         let own = |wire| Target {
             endpoint: format!("https://{}", real_host(&image.registry)).into(),
             wire,
+            is_mirror: false,
         };
         let Some(entry) = entries.find(|entry| pattern_matches(&entry.pattern, &name)) else {
             return Route {
@@ -127,13 +130,17 @@ impl Routes {
                 targets: vec![own(&self.default)],
             };
         };
-        let named = entry.named.iter().map(|endpoint| Target {
-            endpoint: endpoint.into(),
+        let named = |endpoint, is_mirror| Target {
+            endpoint: Cow::Borrowed::<str>(endpoint),
             wire: &entry.named_wire,
-        });
+            is_mirror,
+        };
+        let mirrors = entry.mirrors.iter().map(|url| named(url, true));
+        let endpoints = entry.endpoints.iter().map(|url| named(url, false));
+        let own = entry.own_wire.as_ref().map(own);
         Route {
             label: &entry.pattern,
-            targets: named.chain(entry.own_wire.as_ref().map(own)).collect(),
+            targets: mirrors.chain(endpoints).chain(own).collect(),
         }
     }
 }

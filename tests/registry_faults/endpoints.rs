@@ -64,5 +64,11 @@ async fn in_the_end_the_images_own_host_is_asked_and_nothing_more_is_trusted_the
     let error = answer.unwrap_err();
     // The mirror is on loopback and was asked; the origin is, too, and must be named to be asked.
     assert_eq!(error.class(), Class::Refused, "{error}");
-    assert_eq!(mirror.lines().len(), 2);
+    assert_eq!(
+        mirror.lines(),
+        [
+            "HEAD /v2/app/manifests/1?ns=localhost:1",
+            "GET /v2/app/manifests/1?ns=localhost:1"
+        ]
+    );
 }

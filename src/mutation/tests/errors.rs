@@ -59,7 +59,11 @@ fn in_audit_mode_a_denial_is_only_told() {
     assert_eq!(outcome.warnings, [told.clone(), change.clone()]);
     assert_eq!(
         outcome.audit,
-        [("would-deny", told), ("would-change", change)]
+        [
+            ("would-deny", told),
+            ("would-change", change),
+            ("unpinned", format!("surepull: {SENTENCE}")),
+        ]
     );
 }
 
