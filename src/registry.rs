@@ -11,7 +11,7 @@
 //! - `challenge`, `token`: authorization
 //! - `exchange`: one HTTP question with its redirects and limits
 //! - `manners`: how often and how much a host is asked
-//! - `connect`, `guard`: connections, and where none is made to
+//! - `connect`, `tls`, `proxy`, `guard`: connections, and where none is made to
 //! - `manifest`, `error`, `metrics`: what counts as a manifest, what is said, what is counted
 
 mod audience;
@@ -26,9 +26,11 @@ mod lookup;
 mod manifest;
 mod manners;
 mod metrics;
+mod proxy;
 mod refresh;
 mod route;
 mod settings;
+mod tls;
 mod token;
 
 use std::borrow::Cow;
@@ -37,7 +39,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Cache, Registry};
+use crate::config::{Cache, Configuration, Registry};
 use crate::credentials::Credential;
 use crate::image::Digest;
 
@@ -103,29 +105,35 @@ struct Inner {
     manners: Manners,
     audiences: Audiences,
     metrics: Metrics,
+    verify: bool,
 }
 
 impl Resolver {
     /// A resolver by these settings; the files that they name are read here.
     pub fn new(registries: &[Registry], cache: &Cache) -> Result<Self, SettingsError> {
-        Self::with_metrics(registries, cache, Metrics::default())
+        let configuration = Configuration {
+            registries: registries.to_vec(),
+            cache: cache.clone(),
+            ..Configuration::default()
+        };
+        Self::with_metrics(&configuration, Metrics::default())
     }
 
-    /// The same, going on with the metrics of an earlier one.
+    /// A resolver by all that a configuration says of look-ups, going on with the metrics of an earlier one.
     pub fn with_metrics(
-        registries: &[Registry],
-        cache: &Cache,
+        configuration: &Configuration,
         metrics: Metrics,
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Inner {
-            routes: Routes::new(registries)?,
+            routes: Routes::new(&configuration.registries, &configuration.network)?,
             grants: Grants::new(),
-            answers: Answers::new(cache),
+            answers: Answers::new(&configuration.cache),
             flights: Flights::new(),
             refreshes: Refreshes::new(),
             manners: Manners::new(),
             audiences: Audiences::new()?,
             metrics,
+            verify: configuration.settings.pin.verify,
         })))
     }
 

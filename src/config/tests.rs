@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::mutation::{Always, Mode, PullSecrets, Targets};
+use crate::mutation::{Action, Always, Errors, Mode, PullSecrets, Targets};
 
 const HEAD: &str = "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n";
 
@@ -57,7 +57,7 @@ fn the_full_example_of_the_documentation_is_read() {
 fn every_setting_is_taken_over() {
     let text = format!(
         "{HEAD}{}",
-        "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, skip: {never: false}}\n\
+        "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, verify: true, skip: {never: false}, errors: {notFound: deny, timedOut: allow}}\n\
          pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', staleIfError: 2h, maxEntries: 5, maxBytes: 7}\n\
          credentials: {dockerConfig: [/etc/docker.json]}\n\
          presets: [tekton, jobset, tekton]\n\
@@ -71,6 +71,13 @@ fn every_setting_is_taken_over() {
     assert_eq!(read.settings.pin.targets, Targets::Pods);
     assert!(!read.settings.pin.skip.never && read.settings.pin.skip.loopback);
     assert_eq!(read.settings.pin.skip.registries.len(), 3);
+    let errors = Errors {
+        not_found: Action::Deny,
+        timed_out: Action::Allow,
+        ..Errors::default()
+    };
+    assert_eq!(read.settings.pin.errors, errors);
+    assert!(read.settings.pin.verify);
     assert_eq!(read.settings.pull_secrets, PullSecrets::Fill);
     assert!(read.settings.excluded_namespaces.is_empty());
     assert_eq!(read.cache.ttl, Duration::from_secs(90));
@@ -127,6 +134,46 @@ fn the_header_is_asked_for() {
         ),
     ] {
         assert_eq!(parse(text.as_bytes()).expect_err(text).to_string(), message);
+    }
+}
+
+#[test]
+fn mistakes_about_look_ups_name_place_key_and_remedy() {
+    for (body, message) in [
+        (
+            "network: {allowAddresses: [10.1.2.3/8]}\n",
+            "line 3, column 28: network.allowAddresses[0]: `10.1.2.3/8` has bits set behind its prefix; write `10.0.0.0/8`",
+        ),
+        (
+            "network: {allowAddresses: [localhost]}\n",
+            "line 3, column 28: network.allowAddresses[0]: `localhost` is not a network; write it as `10.0.0.0/8`, or a single address",
+        ),
+        (
+            "network: {denyRegistries: [a.io, 'https://r.io']}\n",
+            "line 3, column 27: network.denyRegistries: `https://r.io` has a scheme, which image names do not have; write `r.io` here, and a URL into `registries[].endpoints`",
+        ),
+        (
+            "pin: {errors: {notfound: deny}}\n",
+            "line 3, column 16: pin.errors.notfound: unknown key; did you mean `notFound`?",
+        ),
+        (
+            "pin: {errors: {notFound: refuse}}\n",
+            "line 3, column 26: pin.errors.notFound: `refuse` is not a value of this key; the values are allow, warn, deny",
+        ),
+        (
+            "registries: [{match: r.io, timeouts: {connect: 0s}}]\n",
+            "line 3, column 48: registries[0].timeouts.connect: a timeout is longer than 0s and at most 30s, the time that a whole look-up has",
+        ),
+        (
+            "registries: [{match: r.io, timeouts: {request: 31s}}]\n",
+            "line 3, column 48: registries[0].timeouts.request: a timeout is longer than 0s and at most 30s, the time that a whole look-up has",
+        ),
+        (
+            "registries: [{match: r.io, clientCertificate: {certificate: c.pem}}]\n",
+            "line 3, column 48: registries[0].clientCertificate: the key `key` is missing",
+        ),
+    ] {
+        assert_eq!(error(body), message);
     }
 }
 
@@ -211,7 +258,7 @@ fn mistakes_name_place_key_and_remedy() {
         ),
         (
             "registries: [{match: 'https://a.b'}]\n",
-            "line 3, column 22: registries[0].match: `https://a.b` has a scheme, which image names do not have; write `a.b` here, and the URL into `endpoints`",
+            "line 3, column 22: registries[0].match: `https://a.b` has a scheme, which image names do not have; write `a.b` here, and a URL into `registries[].endpoints`",
         ),
         (
             "customResources:\n- {group: apps, kind: Deployment, templates: [/b]}\n",

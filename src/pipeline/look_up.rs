@@ -10,17 +10,19 @@ use tokio::time::Instant;
 use super::purse::Purse;
 use crate::credentials::{Credential, Keyring, candidates};
 use crate::image::{Digest, Reference};
-use crate::mutation::Question;
-use crate::registry::{Error, Image, Resolver};
+use crate::mutation::{Action, Errors, Failure, Question};
+use crate::registry::{Class, Error, Image, Resolver};
 
 /// How many look-ups of one review may be under way at once. A Pod has a handful of images; this bounds a hostile one.
 pub(super) const AT_ONCE: usize = 64;
 
 /// How many credentials are tried for one image. A pull secret has one entry for a registry; this bounds a hostile one.
 const CREDENTIALS: usize = 32;
+/// How many of the credentials that were tried are named.
+const NAMED: usize = 2;
 
-/// A digest, or a sentence for the user that says why there is none.
-type Answer = Result<Digest, String>;
+/// A digest, or why there is none.
+type Answer = Result<Digest, Failure>;
 
 /// An answer, and what else the user has to know of it: a sentence.
 type Remarked = (Answer, Option<String>);
@@ -32,6 +34,7 @@ pub(super) struct LookUp<'q> {
     credentials: Vec<Credential>,
     fresh: bool,
     purse: &'q Purse,
+    errors: &'q Errors,
 }
 
 /// The answers to all questions, in their order, and what there is to say of them.
@@ -43,8 +46,10 @@ pub(super) async fn answer<'q>(
     let mut missing = Vec::new();
     let known = |(index, look_up): (usize, LookUp<'q>)| {
         look_up.known(resolver).unwrap_or_else(|| {
+            let action = look_up.errors.timed_out;
             missing.push((index, look_up));
-            (Err("there was no time left to look it up".to_owned()), None)
+            let why = "there was no time left to look it up".to_owned();
+            (Err(Failure { why, action }), None)
         })
     };
     let mut answers: Vec<Remarked> = look_ups.enumerate().map(known).collect();
@@ -82,7 +87,12 @@ async fn ask(
 
 impl<'q> LookUp<'q> {
     /// Looks the image up as its puller would pull it: with its pull secrets, then with those of the configuration.
-    pub(super) fn new(question: &Question<'q>, purse: &'q Purse, configured: &Keyring) -> Self {
+    pub(super) fn new(
+        question: &Question<'q>,
+        purse: &'q Purse,
+        configured: &Keyring,
+        errors: &'q Errors,
+    ) -> Self {
         let reference = &question.image;
         let credentials = if purse.keyrings.is_empty() && configured.is_empty() {
             Vec::new()
@@ -106,6 +116,7 @@ impl<'q> LookUp<'q> {
             credentials,
             fresh: question.fresh,
             purse,
+            errors,
         }
     }
 
@@ -125,7 +136,7 @@ impl<'q> LookUp<'q> {
         self.settle(resolver, answer)
     }
 
-    /// The digest, else that of before if it may be used, else the error as a sentence for the user, with the remedy.
+    /// The digest, else that of before if it may be used, else the error.
     fn settle(&self, resolver: &Resolver, answer: Result<Digest, Arc<Error>>) -> Remarked {
         let error = match answer {
             Ok(digest) => return (Ok(digest), None),
@@ -141,9 +152,43 @@ impl<'q> LookUp<'q> {
             );
             return (Ok(stale.digest), Some(remark));
         }
-        let remedy = self.purse.remedy(&error);
-        let remedy = remedy.as_deref().unwrap_or(error.remedy());
-        (Err(format!("{error}; {remedy}")), None)
+        (Err(self.explain(&error)), None)
+    }
+
+    /// An error as a sentence for the user, with what was tried and the remedy.
+    fn explain(&self, error: &Error) -> Failure {
+        let remedy = match (self.purse.remedy(error), self.tried(error)) {
+            (Some(unread), None) => unread,
+            (Some(unread), Some(tried)) => format!("{tried}; {unread}"),
+            (None, Some(tried)) if error.class() == Class::Unauthorized => {
+                format!("{tried}; check that the image exists and that these may read it")
+            }
+            (None, Some(tried)) => format!("{tried}; {}", error.remedy()),
+            (None, None) => error.remedy().to_owned(),
+        };
+        Failure {
+            why: format!("{error}; {remedy}"),
+            action: action(self.errors, error.class()),
+        }
+    }
+
+    /// Which credentials there were to try, by where they were found, where that may be why it failed.
+    fn tried(&self, error: &Error) -> Option<String> {
+        if self.credentials.is_empty() || !error.class().may_depend_on_credential() {
+            return None;
+        }
+        let mut sources: Vec<&str> = Vec::new();
+        for credential in &self.credentials {
+            if !sources.contains(&&*credential.source) {
+                sources.push(&credential.source);
+            }
+        }
+        let more = sources.len().saturating_sub(NAMED);
+        let named = sources[..sources.len() - more].join(", ");
+        Some(match more {
+            0 => format!("tried with {named}"),
+            more => format!("tried with {named} and {more} more"),
+        })
     }
 }
 
@@ -153,5 +198,19 @@ fn in_words(age: Duration) -> String {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),
         seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+/// What the configuration says of errors of this class.
+fn action(errors: &Errors, class: Class) -> Action {
+    match class {
+        Class::NotFound => errors.not_found,
+        Class::Unauthorized => errors.unauthorized,
+        Class::Forbidden => errors.forbidden,
+        Class::RateLimited => errors.rate_limited,
+        Class::Unavailable => errors.unavailable,
+        Class::TimedOut => errors.timed_out,
+        Class::Refused => errors.refused,
+        Class::Invalid => errors.invalid,
     }
 }

@@ -220,6 +220,14 @@ impl Class {
         }
     }
 
+    /// Whether other credentials may lead to another answer.
+    pub fn may_depend_on_credential(self) -> bool {
+        match self {
+            Self::NotFound | Self::Unauthorized | Self::Forbidden | Self::RateLimited => true,
+            Self::Unavailable | Self::TimedOut | Self::Refused | Self::Invalid => false,
+        }
+    }
+
     /// What the user may do about an error of this class.
     pub fn remedy(self) -> &'static str {
         match self {
@@ -235,9 +243,7 @@ impl Class {
             Self::TimedOut => {
                 "try again: the look-up goes on and its answer is remembered for a while"
             }
-            Self::Refused => {
-                "name the registry's endpoint in surepull's configuration if it is to be trusted"
-            }
+            Self::Refused => "if it is to be trusted, have it allowed in surepull's configuration",
             Self::Invalid => {
                 "check that the name is that of a container registry, and what stands before it"
             }

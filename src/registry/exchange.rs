@@ -14,8 +14,6 @@ use super::error::{Error, Said, Subject, clean};
 
 /// How many redirects are followed.
 const REDIRECT_LIMIT: usize = 3;
-/// How long one answer may take to begin, and again to end.
-const EXCHANGE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the body of an error may be to be read for its message.
 const ERROR_BODY_LIMIT: usize = 64 << 10;
 
@@ -42,6 +40,8 @@ pub(super) struct Reply {
     /// Whether it comes from another origin than the one that was asked.
     pub(super) foreign: bool,
     body: Incoming,
+    /// How long it may take to end.
+    limit: Duration,
     whom: &'static str,
 }
 
@@ -66,6 +66,7 @@ impl Wire {
                     headers: head.headers,
                     foreign: origin != first,
                     body,
+                    limit: self.limit,
                     whom: ask.whom,
                 });
             }
@@ -109,12 +110,12 @@ impl Wire {
             headers.insert(AUTHORIZATION, value.clone());
         }
         let host = clean(url.authority().map_or("", |authority| authority.as_str()));
-        match timeout(EXCHANGE_LIMIT, self.client.request(request)).await {
+        match timeout(self.limit, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(failure(subject, ask.whom, &host, &error)),
             Err(_) => Err(subject.timed_out(format!(
                 "{host} is silent for {} s",
-                EXCHANGE_LIMIT.as_secs()
+                self.limit.as_secs_f64()
             ))),
         }
     }
@@ -136,7 +137,7 @@ impl Reply {
         if announced.is_some_and(|length| length > limit as u64) {
             return Err(too_long());
         }
-        match timeout(EXCHANGE_LIMIT, Limited::new(self.body, limit).collect()).await {
+        match timeout(self.limit, Limited::new(self.body, limit).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
             Ok(Err(_)) => {

@@ -111,8 +111,12 @@ impl Flight {
             manners: &self.inner.manners,
             metrics: &self.inner.metrics,
             subject: &subject,
+            verify: self.inner.verify,
         };
-        let answer = timeout(LOOKUP_LIMIT, lookup.run(&self.credentials)).await;
+        let answer = match self.inner.routes.objection(image) {
+            Some(why) => Ok(Err(subject.refused(why))),
+            None => timeout(LOOKUP_LIMIT, lookup.run(&self.credentials)).await,
+        };
         let too_slow = |_| {
             let why = format!("the look-up takes longer than {} s", LOOKUP_LIMIT.as_secs());
             Err(subject.timed_out(why))

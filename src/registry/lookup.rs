@@ -11,7 +11,7 @@ use super::exchange::{Ask, Reply};
 use super::manifest::{self, Kind};
 use super::manners::{Manners, Retries, Withheld};
 use super::metrics::Metrics;
-use super::route::Route;
+use super::route::{Route, Target};
 use super::token::{self, GrantKey, Grants};
 use super::{Image, challenge};
 use crate::credentials::Credential;
@@ -31,37 +31,40 @@ pub(super) struct Lookup<'a> {
     pub(super) manners: &'a Manners,
     pub(super) metrics: &'a Metrics,
     pub(super) subject: &'a Subject,
+    /// Whether a digest is asked for, too.
+    pub(super) verify: bool,
 }
 
 impl Lookup<'_> {
-    /// Asks the endpoints in order: the next one only where one is unavailable.
+    /// Asks the endpoints in order, the next one whatever goes wrong at one, as containerd does (`core/remotes/docker`).
+    /// What the last one says counts: it is the origin.
     pub(super) async fn run(&self, credentials: &[Credential]) -> Result<Digest, Error> {
         if !is_name(self.image) {
             return Err(self.subject.refused("it is not the name of an image"));
         }
-        let mut first_error = None;
-        for endpoint in self.route.endpoints.iter() {
-            match self.ask_endpoint(endpoint, credentials).await {
-                Err(error) if error.is_unavailability() => drop(first_error.get_or_insert(error)),
-                answer => return answer,
+        let mut last = self.subject.unreachable("there is no endpoint");
+        for target in &self.route.targets {
+            match self.ask_endpoint(target, credentials).await {
+                Ok(digest) => return Ok(digest),
+                Err(error) => last = error,
             }
         }
-        Err(first_error.unwrap_or_else(|| self.subject.unreachable("there is no endpoint")))
+        Err(last)
     }
 
     /// Asks one endpoint, when there is room, and if it is fit to be asked.
     async fn ask_endpoint(
         &self,
-        endpoint: &str,
+        target: &Target<'_>,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
-        let origin = Origin::of(&self.url(endpoint)?);
+        let origin = Origin::of(&self.url(target, &self.image.tag)?);
         let origin =
             origin.ok_or_else(|| self.subject.refused("it does not name a registry's host"))?;
         let host = self.manners.host(&origin, self.route.at_once);
         let visit = host.enter().await;
         let visit = visit.map_err(|withheld| self.withheld(withheld))?;
-        let answer = self.try_credentials(endpoint, &origin, credentials).await;
+        let answer = self.try_credentials(target, &origin, credentials).await;
         visit.end(&answer);
         answer
     }
@@ -70,7 +73,7 @@ impl Lookup<'_> {
     /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
     async fn try_credentials(
         &self,
-        endpoint: &str,
+        target: &Target<'_>,
         origin: &Origin,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
@@ -87,7 +90,7 @@ impl Lookup<'_> {
         let mut retries = Retries::new();
         for credential in named.chain(anonymous) {
             let answer = self
-                .try_credential(endpoint, origin, credential, &mut retries)
+                .try_credential(target, origin, credential, &mut retries)
                 .await;
             let error = match answer {
                 Ok(digest) => return Ok(digest),
@@ -107,7 +110,7 @@ impl Lookup<'_> {
     /// Tries one credential, or none, where it has not been told to wait; and again where the failure may pass.
     async fn try_credential(
         &self,
-        endpoint: &str,
+        target: &Target<'_>,
         origin: &Origin,
         credential: Option<&Credential>,
         retries: &mut Retries,
@@ -117,7 +120,7 @@ impl Lookup<'_> {
         let free = self.manners.may_ask(origin, audience);
         free.map_err(|withheld| self.withheld(withheld))?;
         loop {
-            let answer = self.attempt(endpoint, credential, audience).await;
+            let answer = self.attempt(target, credential, audience).await;
             self.manners.note(origin, audience, &answer);
             let pause = answer.as_ref().err().and_then(|error| retries.pause(error));
             let Some(pause) = pause else {
@@ -134,14 +137,14 @@ impl Lookup<'_> {
 
     async fn attempt(
         &self,
-        endpoint: &str,
+        target: &Target<'_>,
         credential: Option<&Credential>,
         audience: Audience,
     ) -> Result<Digest, Error> {
+        let endpoint = &*target.endpoint;
         let attempt = Attempt {
             lookup: self,
-            wire: self.route.wire,
-            url: self.url(endpoint)?,
+            wire: target.wire,
             credential,
             key: GrantKey {
                 endpoint: endpoint.to_owned(),
@@ -150,7 +153,24 @@ impl Lookup<'_> {
             },
         };
         let mut authorization = self.grants.get(&attempt.key);
-        let head = attempt.ask(Method::HEAD, &mut authorization).await?;
+        let url = self.url(target, &self.image.tag)?;
+        let digest = self.digest(&attempt, &url, &mut authorization).await?;
+        if self.verify {
+            let url = self.url(target, digest.as_str())?;
+            let get = attempt.ask(Method::GET, &url, &mut authorization);
+            self.check(&digest, get.await?).await?;
+        }
+        Ok(digest)
+    }
+
+    /// The digest by a HEAD, or if need be by a GET.
+    async fn digest(
+        &self,
+        attempt: &Attempt<'_>,
+        url: &Uri,
+        authorization: &mut Option<HeaderValue>,
+    ) -> Result<Digest, Error> {
+        let head = attempt.ask(Method::HEAD, url, authorization).await?;
         match head.status.as_u16() {
             200..=299 => {
                 if let Some(digest) = self.digest_of_head(&head.headers)? {
@@ -162,7 +182,7 @@ impl Lookup<'_> {
             400 | 404 | 405 | 406 | 501 => {}
             _ => return Err(head.error(self.subject).await),
         }
-        let get = attempt.ask(Method::GET, &mut authorization).await?;
+        let get = attempt.ask(Method::GET, url, authorization).await?;
         if get.status.is_success() {
             self.digest_of_body(get).await
         } else {
@@ -170,11 +190,34 @@ impl Lookup<'_> {
         }
     }
 
-    fn url(&self, endpoint: &str) -> Result<Uri, Error> {
-        let Image {
-            repository, tag, ..
-        } = self.image;
-        let url = format!("{endpoint}/v2/{repository}/manifests/{tag}");
+    /// Checks what the registry has under a digest that it has named.
+    async fn check(&self, digest: &Digest, get: Reply) -> Result<(), Error> {
+        match get.status.as_u16() {
+            200..=299 => {}
+            404 | 410 => {
+                let why = format!("the registry names {digest}, and does not have it");
+                return Err(self.subject.invalid(why));
+            }
+            _ => return Err(get.error(self.subject).await),
+        }
+        let body = get.body(self.subject, MANIFEST_LIMIT).await?;
+        let objection = match manifest::check(&body) {
+            Ok(()) if digest.matches(&body) => return Ok(()),
+            Ok(()) => "the bytes have another digest",
+            Err(why) => why,
+        };
+        let why = format!("what the registry has as {digest} is not that: {objection}");
+        Err(self.subject.invalid(why))
+    }
+
+    /// The URL of a manifest. A mirror is told for which registry, as by containerd (`ns`).
+    fn url(&self, target: &Target<'_>, reference: &str) -> Result<Uri, Error> {
+        let (endpoint, repository) = (&target.endpoint, &self.image.repository);
+        let mut url = format!("{endpoint}/v2/{repository}/manifests/{reference}");
+        if target.is_mirror {
+            url.push_str("?ns=");
+            token::encode(&mut url, &self.image.registry);
+        }
         url.parse()
             .map_err(|_| self.subject.refused("it does not name a registry's host"))
     }
@@ -217,7 +260,6 @@ impl Lookup<'_> {
 struct Attempt<'a> {
     lookup: &'a Lookup<'a>,
     wire: &'a Wire,
-    url: Uri,
     credential: Option<&'a Credential>,
     key: GrantKey,
 }
@@ -228,6 +270,7 @@ impl Attempt<'_> {
     async fn ask(
         &self,
         method: Method,
+        url: &Uri,
         authorization: &mut Option<HeaderValue>,
     ) -> Result<Reply, Error> {
         let Lookup {
@@ -236,7 +279,9 @@ impl Attempt<'_> {
             image,
             ..
         } = self.lookup;
-        let reply = self.send(method.clone(), authorization.as_ref()).await?;
+        let reply = self
+            .send(method.clone(), url, authorization.as_ref())
+            .await?;
         if reply.status != 401 || reply.foreign {
             return Ok(reply);
         }
@@ -250,7 +295,7 @@ impl Attempt<'_> {
         let grant = token::answer(
             self.wire,
             subject,
-            &self.url,
+            url,
             repository,
             challenge,
             self.credential,
@@ -260,7 +305,7 @@ impl Attempt<'_> {
             return Err(refusal);
         };
         *authorization = Some(grant.header.clone());
-        let reply = self.send(method, authorization.as_ref()).await?;
+        let reply = self.send(method, url, authorization.as_ref()).await?;
         if reply.status != 401 {
             grants.remember(&self.key, grant);
         }
@@ -270,11 +315,12 @@ impl Attempt<'_> {
     async fn send(
         &self,
         method: Method,
+        url: &Uri,
         authorization: Option<&HeaderValue>,
     ) -> Result<Reply, Error> {
         let ask = Ask {
             method,
-            url: self.url.clone(),
+            url: url.clone(),
             accept: manifest::ACCEPT,
             authorization,
             whom: "the registry",

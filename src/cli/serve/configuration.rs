@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::admission::Admission;
 use crate::cluster::Cluster;
-use crate::config::{self, Cache, Configuration};
+use crate::config::{self, Cache, Configuration, Registry};
 use crate::credentials::{self, Keyring};
 use crate::mutation::Settings;
 use crate::pipeline::Pipeline;
@@ -38,7 +38,7 @@ pub(super) struct ConfigurationFile {
 #[derive(Default)]
 pub(super) struct Source {
     configuration: Configuration,
-    authorities: Snapshot,
+    registry_files: Snapshot,
     documents: Snapshot,
 }
 
@@ -57,16 +57,15 @@ impl ConfigurationFile {
         let Configuration {
             settings,
             kinds,
-            registries,
-            cache,
             credentials,
+            ..
         } = &source.configuration;
         let current = self.in_effect.load();
         let resolver = current.pipeline().resolver();
         let resolver = if source.resolves_like(&self.source) {
             resolver.clone()
         } else {
-            Resolver::with_metrics(registries, cache, resolver.metrics().clone())?
+            Resolver::with_metrics(&source.configuration, resolver.metrics().clone())?
         };
         let keyring = credentials::read(&credentials.docker_config)?;
         let pipeline = current
@@ -86,7 +85,7 @@ impl Reload for ConfigurationFile {
             Ok(configuration) => configuration,
             Err(error) => return (files, Err(error.into())),
         };
-        files.extend(authorities(&configuration).cloned());
+        files.extend(registry_files(&configuration).cloned());
         files.extend_from_slice(&configuration.credentials.docker_config);
         let source = Source::new(configuration);
         let admission = self.admission(&source);
@@ -95,6 +94,9 @@ impl Reload for ConfigurationFile {
 
     fn apply(&mut self, (source, admission): Self::Fresh) -> String {
         let changes = source.changes(&self.source);
+        for danger in source.configuration.dangers() {
+            tracing::warn!("{danger}");
+        }
         self.source = source;
         self.in_effect.store(Arc::new(admission));
         if changes.is_empty() {
@@ -107,7 +109,7 @@ impl Reload for ConfigurationFile {
 impl Source {
     fn new(configuration: Configuration) -> Self {
         Self {
-            authorities: Snapshot::of(authorities(&configuration)),
+            registry_files: Snapshot::of(registry_files(&configuration)),
             documents: Snapshot::of(&configuration.credentials.docker_config),
             configuration,
         }
@@ -116,15 +118,17 @@ impl Source {
     fn resolves_like(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.configuration, &other.configuration);
         ours.registries == theirs.registries
+            && ours.network == theirs.network
+            && ours.settings.pin.verify == theirs.settings.pin.verify
             && ours.cache == theirs.cache
-            && self.authorities == other.authorities
+            && self.registry_files == other.registry_files
     }
 
     /// The top-level keys of the file that mean something else than in `other`, if only by the files that they name.
     fn changes(&self, other: &Self) -> Vec<&'static str> {
         let mut changes = self.configuration.changes(&other.configuration);
         for (key, changed) in [
-            ("registries", self.authorities != other.authorities),
+            ("registries", self.registry_files != other.registry_files),
             ("credentials", self.documents != other.documents),
         ] {
             if changed && !changes.contains(&key) {
@@ -135,8 +139,7 @@ impl Source {
     }
 }
 
-/// The files of certificate authorities that a configuration names.
-fn authorities(configuration: &Configuration) -> impl Iterator<Item = &PathBuf> {
-    let registries = configuration.registries.iter();
-    registries.filter_map(|registry| registry.ca.as_ref())
+/// The files that a configuration names for connections to registries.
+fn registry_files(configuration: &Configuration) -> impl Iterator<Item = &PathBuf> {
+    configuration.registries.iter().flat_map(Registry::files)
 }
