@@ -532,7 +532,8 @@ async fn every_credential_is_tried_in_turn_and_nobodys_in_the_end() {
 
 #[tokio::test]
 async fn endpoints_are_tried_in_order_and_only_on_unavailability() {
-    for (status, expected) in [(503, Ok(digest())), (404, Err(Class::NotFound))] {
+    let missing = Err(Class::NotFound);
+    for (status, expected) in [(503, Ok(digest())), (429, Ok(digest())), (404, missing)] {
         let first = Faulty::answering(move |_| reply(status, &[], "")).await;
         let second = Faulty::answering(|_| good()).await;
         let closed = TcpListener::bind("127.0.0.1:0")
@@ -548,10 +549,10 @@ async fn endpoints_are_tried_in_order_and_only_on_unavailability() {
             ask(&resolver).await.map_err(|error| error.class()),
             expected
         );
-        if status == 503 {
-            assert_eq!(second.lines(), ["HEAD /mirror/v2/app/manifests/1"]);
-        } else {
+        if status == 404 {
             assert!(second.lines().is_empty());
+        } else {
+            assert_eq!(second.lines(), ["HEAD /mirror/v2/app/manifests/1"]);
         }
     }
 }
