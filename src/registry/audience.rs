@@ -40,7 +40,7 @@ impl Audiences {
         let mut hash = Sha256::new_with_prefix(self.0);
         for credential in credentials {
             for part in [
-                credential.username.as_slice(),
+                credential.username.expose_secret(),
                 credential.password.expose_secret(),
             ] {
                 hash.update((part.len() as u64).to_le_bytes());

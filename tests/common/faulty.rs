@@ -143,8 +143,8 @@ pub fn good() -> Response {
 
 pub fn credential(password: &str) -> Credential {
     Credential {
-        username: b"alice".to_vec(),
-        password: password.as_bytes().to_vec().into(),
+        username: "alice".into(),
+        password: password.into(),
         source: "test".into(),
     }
 }

@@ -33,8 +33,8 @@ fn status(status: u16, retry_after: Option<Duration>) -> Result<(), Error> {
 async fn who_had_too_many_requests_rests_as_long_as_the_registry_says() {
     let audiences = Audiences::new().unwrap();
     let alice = audiences.of(&[Credential {
-        username: b"alice".to_vec(),
-        password: b"a".to_vec().into(),
+        username: "alice".into(),
+        password: "a".into(),
         source: "test".into(),
     }]);
     let (here, there) = (origin("https://r.io"), origin("https://r.io:5000"));
