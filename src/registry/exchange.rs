@@ -122,6 +122,16 @@ impl Wire {
 }
 
 impl Reply {
+    /// How long the body is said to be.
+    pub(super) fn announced(&self) -> Option<usize> {
+        self.headers
+            .get(CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
+    }
+
     /// The whole body, if it is not longer than the limit.
     pub(super) async fn body(self, subject: &Subject, limit: usize) -> Result<Bytes, Error> {
         let too_long = || {
@@ -130,11 +140,7 @@ impl Reply {
                 self.whom
             ))
         };
-        let announced = self
-            .headers
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > limit as u64) {
+        if self.announced().is_some_and(|length| length > limit) {
             return Err(too_long());
         }
         match timeout(self.limit, Limited::new(self.body, limit).collect()).await {

@@ -244,6 +244,8 @@ impl Lookup<'_> {
             return Err(self.subject.invalid(manifest::SCHEMA_1));
         }
         let promised = header_digest(&get.headers);
+        let length = get.announced().unwrap_or(MANIFEST_LIMIT);
+        let _memory = self.manners.memory(length.min(MANIFEST_LIMIT)).await;
         let body = get.body(self.subject, MANIFEST_LIMIT).await?;
         manifest::check(&body).map_err(|why| self.subject.invalid(why))?;
         match promised {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::audience::Audience;
@@ -28,6 +28,8 @@ const RESTING: u64 = 8192;
 const IDLE: Duration = Duration::from_mins(10);
 /// How many look-ups may wait for one host, those under way included.
 const PLACES: usize = 512;
+/// How many KiB of manifests are held at once: a registry may send as much as the limit of one, and take its time.
+const MEMORY: u32 = 64 << 10;
 /// How long a registry is left alone after status 429 without `Retry-After`, and at most.
 const REST: Duration = Duration::from_secs(10);
 const LONGEST_REST: Duration = Duration::from_hours(1);
@@ -38,10 +40,12 @@ pub(super) struct Manners {
     hosts: Cache<(Origin, u32), Arc<Host>>,
     /// Until when who must not ask where. Limits are for accounts, or for addresses where there is none.
     resting: Cache<(Origin, Audience), Instant>,
+    memory: Semaphore,
 }
 
 /// A host, for all who ask there.
 pub(super) struct Host {
+    name: String,
     places: Arc<Semaphore>,
     slots: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
@@ -76,13 +80,15 @@ impl Manners {
         Self {
             hosts: hosts.build(),
             resting: resting.build(),
+            memory: Semaphore::new(MEMORY as usize),
         }
     }
 
     /// A host, at which this many may ask at once.
     pub(super) fn host(&self, origin: &Origin, at_once: u32) -> Arc<Host> {
         let key = (origin.clone(), at_once);
-        self.hosts.get_with(key, || Arc::new(Host::new(at_once)))
+        self.hosts
+            .get_with(key, || Arc::new(Host::new(origin.host(), at_once)))
     }
 
     /// Whether this audience may ask there.
@@ -93,6 +99,13 @@ impl Manners {
             Some(left) if !left.is_zero() => Err(Withheld::Resting(left)),
             _ => Ok(()),
         }
+    }
+
+    /// Waits until there is memory for this many bytes; dropped, it is free again.
+    pub(super) async fn memory(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(MEMORY);
+        // Never closed.
+        self.memory.acquire_many(kib.min(MEMORY)).await.ok()
     }
 
     /// Takes note of what one who was allowed to ask was told.
@@ -114,9 +127,10 @@ impl fmt::Debug for Manners {
 // === impl Host ===
 
 impl Host {
-    fn new(at_once: u32) -> Self {
+    fn new(name: &str, at_once: u32) -> Self {
         let slots = usize::try_from(at_once).unwrap_or(PLACES);
         Self {
+            name: name.to_owned(),
             places: Arc::new(Semaphore::new(PLACES)),
             slots: Arc::new(Semaphore::new(slots.min(PLACES))),
             breaker: Mutex::default(),
@@ -163,7 +177,8 @@ impl Visit {
 
     fn note(&self, outcome: Outcome) {
         if self.host.breaker().note(outcome) {
-            tracing::debug!("a host of a registry fails and is left alone for a while");
+            let host = &*self.host.name;
+            tracing::debug!(host, "the host fails and is left alone for a while");
         }
     }
 }

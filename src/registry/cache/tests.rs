@@ -26,7 +26,7 @@ fn key(tag: &str) -> Key {
 fn credential(username: &str, password: &str) -> Credential {
     Credential {
         username: username.into(),
-        password: password.as_bytes().to_vec().into(),
+        password: password.into(),
         source: "test".into(),
     }
 }

@@ -1,5 +1,6 @@
 //! Hosts and their limits, on a clock that the tests move.
 
+use futures_util::FutureExt;
 use http::StatusCode;
 use tokio::time::advance;
 
@@ -33,7 +34,7 @@ async fn who_had_too_many_requests_rests_as_long_as_the_registry_says() {
     let audiences = Audiences::new().unwrap();
     let alice = audiences.of(&[Credential {
         username: "alice".into(),
-        password: b"a".to_vec().into(),
+        password: "a".into(),
         source: "test".into(),
     }]);
     let (here, there) = (origin("https://r.io"), origin("https://r.io:5000"));
@@ -137,6 +138,28 @@ async fn those_that_find_no_slot_wait_and_those_that_find_no_place_do_not() {
         visit.await.unwrap().unwrap().end(&Ok(()));
     }
     assert!(host.enter().await.is_ok());
+}
+
+#[tokio::test]
+async fn what_manifests_take_is_bounded_in_all() {
+    const LARGE: usize = 4 << 20;
+    let manners = Manners::new();
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(manners.memory(LARGE).await);
+    }
+    assert_eq!(manners.memory(1).now_or_never().map(|_| ()), None);
+    held.pop();
+    assert!(manners.memory(LARGE).now_or_never().flatten().is_some());
+    // Who wants more than there is gets it when nobody else has anything.
+    held.clear();
+    assert!(
+        manners
+            .memory(usize::MAX)
+            .now_or_never()
+            .flatten()
+            .is_some()
+    );
 }
 
 #[test]
