@@ -10,34 +10,24 @@ mod file;
 mod json;
 mod keyring;
 mod pattern;
+mod secret;
 mod url;
 
-use std::fmt;
 use std::sync::Arc;
-
-use secrecy::SecretSlice;
 
 pub use document::{Document, Form, Malformed};
 pub use file::{FileError, read};
 pub use keyring::{HubFallback, Keyring, candidates};
 pub use pattern::{InvalidPattern, urls_match};
+pub use secret::Secret;
 
 /// One user name and password that may be tried at a registry.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Credential {
-    /// The user name as stored; need not be UTF-8, may be empty.
-    pub username: Vec<u8>,
-    /// The password as stored; need not be UTF-8, may be empty. Zeroized on drop.
-    pub password: SecretSlice<u8>,
+    /// The user name as stored; need not be UTF-8, may be empty. Some registries take a token for it.
+    pub username: Secret,
+    /// The password as stored; need not be UTF-8, may be empty.
+    pub password: Secret,
     /// Where it was found, for messages: never a value, e.g. `file /etc/surepull/config.json`.
     pub source: Arc<str>,
-}
-
-/// Without the values: some registries take a token for a user name.
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential")
-            .field("source", &self.source)
-            .finish_non_exhaustive()
-    }
 }

@@ -15,6 +15,9 @@ use crate::registry::{Class, Error, Image, Resolver};
 /// How many look-ups of one review may be under way at once. A Pod has a handful of images; this bounds a hostile one.
 pub(super) const AT_ONCE: usize = 64;
 
+/// How many credentials are tried for one image. A pull secret has one entry for a registry; this bounds a hostile one.
+const CREDENTIALS: usize = 32;
+
 /// How many of the credentials that were tried are named.
 const NAMED: usize = 2;
 
@@ -92,6 +95,7 @@ impl<'q> LookUp<'q> {
             let secrets = purse.keyrings.iter().map(|keyring| &**keyring);
             candidates(secrets, configured, &reference.repository())
                 .into_iter()
+                .take(CREDENTIALS)
                 .cloned()
                 .collect()
         };

@@ -282,7 +282,7 @@ fn header_digest(headers: &HeaderMap) -> Option<Digest> {
 /// The runtime makes an anonymous attempt of such an entry.
 fn is_empty(credential: &Credential) -> bool {
     use secrecy::ExposeSecret;
-    credential.username.is_empty() && credential.password.expose_secret().is_empty()
+    credential.username.expose_secret().is_empty() && credential.password.expose_secret().is_empty()
 }
 
 /// Whether a name can go into a URL as it is. References are parsed long before; this is the last line of defence

@@ -103,6 +103,13 @@ impl Authority {
         self.sign(&CertificateParams::new(self.names.clone()).unwrap())
     }
 
+    /// One that ends when this year begins.
+    pub fn issue_until(&self, year: i32) -> Issued {
+        let mut leaf = CertificateParams::new(self.names.clone()).unwrap();
+        leaf.not_after = rcgen::date_time_ymd(year, 1, 1);
+        self.sign(&leaf)
+    }
+
     /// A certificate as asked for.
     pub fn sign(&self, leaf: &CertificateParams) -> Issued {
         let key = KeyPair::generate().unwrap();

@@ -66,7 +66,7 @@ async fn ask(resolver: &Resolver) -> Result<Digest, Arc<Error>> {
 
 fn credential(password: &str) -> Credential {
     Credential {
-        username: b"alice".to_vec(),
+        username: "alice".into(),
         password: password.as_bytes().to_vec().into(),
         source: "test".into(),
     }
