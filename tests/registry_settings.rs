@@ -184,3 +184,41 @@ async fn a_proxy_that_is_of_no_use_is_named_without_its_password() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn what_is_verified_and_allowed_follows_the_configuration() {
+    // It names a digest that it does not have.
+    let upstream = Faulty::answering(|request| {
+        if request.uri().path().contains("sha256:") {
+            reply(404, &[], "")
+        } else {
+            good()
+        }
+    })
+    .await;
+    let base = format!(
+        "{HEAD}registries: [{{match: registry.test, endpoints: ['{}']}}]\n",
+        upstream.endpoint
+    );
+    let served = Served::start_with(&base, &["--reload-interval", "20ms"]);
+    assert!(is_pinned(&review(&served, IMAGE).await));
+    for (lines, words) in [
+        ("pin: {verify: true}\n", "and does not have it"),
+        (
+            "network: {denyRegistries: [registry.test]}\n",
+            "network.denyRegistries has `registry.test`",
+        ),
+    ] {
+        fs::write(
+            served.folder().join("surepull.yaml"),
+            format!("{base}{lines}"),
+        )
+        .unwrap();
+        wait_until(async || {
+            let answer = review(&served, IMAGE).await;
+            let told = answer["warnings"][0].as_str().unwrap_or_default();
+            told.contains(words)
+        })
+        .await;
+    }
+}

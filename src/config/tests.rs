@@ -408,6 +408,10 @@ fn the_schema_knows_the_form_of_every_checked_text() {
     for at in [
         "/$defs/Pointer",
         "/$defs/Endpoint",
+        "/$defs/Cidr",
+        "/$defs/Network/properties/allowRegistries/items",
+        "/$defs/Network/properties/denyRegistries/items",
+        "/$defs/Timeouts/properties/connect",
         "/$defs/Skip/properties/registries/items",
         "/properties/excludedNamespaces/items",
     ] {

@@ -112,10 +112,6 @@ impl Origin {
         (!host.is_empty()).then_some(Self { https, host, port })
     }
 
-    pub(super) fn host(&self) -> &str {
-        &self.host
-    }
-
     pub(super) fn is_https(&self) -> bool {
         self.https
     }

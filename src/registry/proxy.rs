@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::SettingsError;
 use super::connect::{BoxError, Origin};
+use crate::image::is_loopback;
 
 /// Names of metadata services, and of the host itself.
 const INSIDE: [&str; 6] = [
@@ -55,11 +56,11 @@ impl Proxies {
         }
     }
 
-    /// The proxy on the way to this URL, if there is one.
+    /// The proxy on the way to this URL, if there is one: to loopback there is none (`ProxyFromEnvironment` of Go's
+    /// `net/http`, and so containerd's).
     pub(super) fn of(&self, url: &Uri) -> Option<Proxy> {
-        let proxy = (url.scheme() == Some(&Scheme::HTTPS))
-            .then(|| self.0.intercept(url))
-            .flatten()?;
+        let proxied = url.scheme() == Some(&Scheme::HTTPS) && !is_loopback(url.host()?);
+        let proxy = proxied.then(|| self.0.intercept(url)).flatten()?;
         Some(Proxy {
             url: proxy.uri().clone(),
             authorization: proxy.basic_auth().cloned(),
@@ -127,6 +128,9 @@ mod tests {
             ("https://inside.test/", None),
             ("https://r.inside.test:5000/", None),
             ("https://10.1.2.3/", None),
+            ("https://localhost:5000/", None),
+            ("https://127.0.0.2/", None),
+            ("https://[::1]/", None),
         ] {
             let proxy = proxies.of(&url.parse().unwrap());
             let host = proxy.as_ref().and_then(|proxy| proxy.url.authority());

@@ -104,8 +104,11 @@ impl Served {
     /// Starts the binary without a cluster, with these variables in its environment.
     pub fn start_with_env(configuration: &str, variables: &[(&str, &str)]) -> Self {
         let (folder, authority) = Self::files(configuration, Authority::new);
-        let mut command = Command::new(binary());
-        command.envs(variables.iter().copied());
+        // Those of this process are taken away when it starts.
+        let mut command = child::bound("env");
+        let variables = variables.iter();
+        command.args(variables.map(|(name, value)| format!("{name}={value}")));
+        command.arg(binary());
         Self::launch_by(command, folder, authority, &["--standalone"])
     }
 
