@@ -45,7 +45,7 @@ async fn show() {
         all.push(running);
     }
     invite(&cluster);
-    pending().await
+    pending::<()>().await;
 }
 
 /// Has the API server pass over surepull for one user.

@@ -60,12 +60,11 @@ impl<T: Send + Sync + 'static> Memory<T> {
         F: Future<Output = Answer<T>> + Send + 'static,
     {
         let known = self.0.get(&Borrowed { namespace, name });
-        let flight = match known.filter(|flight| !flight.is_over()) {
-            Some(flight) => flight,
-            None => {
-                let object = ObjectName::new(namespace, name).ok_or(Unreadable::NotFound)?;
-                self.begin(object, ask)
-            }
+        let flight = if let Some(flight) = known.filter(|flight| !flight.is_over()) {
+            flight
+        } else {
+            let object = ObjectName::new(namespace, name).ok_or(Unreadable::NotFound)?;
+            self.begin(object, ask)
         };
         flight.0.await.1
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::lifecycle::{deployment, image, pod};
-use crate::common::cluster::Kubectl;
+use crate::common::cluster::{Kubectl, Rule};
 use crate::world::{DEFAULT, PODS, World};
 use crate::{Case, Test};
 
@@ -11,7 +11,7 @@ const APP: &str = "registry.test/app:1.0";
 
 pub fn tests() -> Vec<(String, Test)> {
     let cases: [Case; 4] = [
-        ("a_deployment_has_one_replica_set", one_replica_set),
+        ("a_new_replica_set_is_left_alone", new_replica_set),
         ("one_replica_set_with_surepull_off_on_off", off_on_off),
         (
             "pods_of_controllers_are_pinned_by_themselves",
@@ -30,22 +30,41 @@ fn roll_out(space: &Kubectl, name: &str) {
         .success();
 }
 
-fn one_replica_set(world: &World) {
-    let space = world.namespace("one-replica-set", DEFAULT);
-    space.apply(&deployment("d", APP, 2)).success();
-    roll_out(&space, "d");
-    // What the Deployment's controller writes to its ReplicaSet is not surepull's business.
-    space
-        .run(&["scale", "deployment/d", "--replicas=1"])
-        .success();
-    roll_out(&space, "d");
+/// The one `ReplicaSet` has the image as it is written: a Deployment makes another one, without end, if it differs.
+fn one_replica_set(space: &Kubectl, when: &str) {
+    // What makes the controller compare them once more.
+    for replicas in ["--replicas=2", "--replicas=1"] {
+        space.run(&["scale", "deployment/d", replicas]).success();
+        roll_out(space, "d");
+    }
     let sets = space.list("replicasets");
     let images: Vec<_> = sets.iter().map(image).collect();
-    assert_eq!(images, [world.pinned(APP)]);
+    assert_eq!(images, [APP], "{when}");
     assert_eq!(
         space.get("deployment", "d")["status"]["collisionCount"],
-        Value::Null
+        Value::Null,
+        "{when}"
     );
+}
+
+fn new_replica_set(world: &World) {
+    // The Deployment stays as it is written, so its ReplicaSets have something to pin.
+    world.serve_with("replica-sets", "", |registration| {
+        registration.rules = vec![
+            Rule::new("", &["v1"], &["pods"]),
+            Rule::new("apps", &["v1"], &["replicasets"]),
+        ];
+    });
+    let space = world.namespace("new-replica-set", "replica-sets");
+    space.apply(&deployment("d", APP, 1)).success();
+    roll_out(&space, "d");
+    assert_eq!(image(&space.get("deployment", "d")), APP);
+    one_replica_set(&space, "made with surepull on");
+    // One that nobody owns is surepull's business.
+    let mut own = deployment("own", APP, 0);
+    own["kind"] = "ReplicaSet".into();
+    space.apply(&own).success();
+    assert_eq!(image(&space.get("replicaset", "own")), world.pinned(APP));
 }
 
 fn off_on_off(world: &World) {
@@ -70,16 +89,13 @@ fn off_on_off(world: &World) {
             ])
             .success();
         space.apply(&object).success();
-        for replicas in ["--replicas=2", "--replicas=1"] {
-            space.run(&["scale", "deployment/d", replicas]).success();
-            roll_out(&space, "d");
-        }
-        let images: Vec<_> = space
-            .list("replicasets")
-            .iter()
-            .map(|set| image(set).to_owned())
-            .collect();
-        assert_eq!(images, [APP], "{mark}");
+        one_replica_set(&space, mark);
+        // Without its ReplicaSet, the Deployment makes a new one of the template that is stored.
+        space.run(&["delete", "replicaset", "--all"]).success();
+        space.until("there is a new ReplicaSet", || {
+            (!space.list("replicasets").is_empty()).then_some(())
+        });
+        one_replica_set(&space, mark);
     };
     space.apply(&object).success();
     roll_out(&space, "d");
@@ -88,10 +104,6 @@ fn off_on_off(world: &World) {
     touch("on");
     World::switch_off(&space);
     touch("off again");
-    assert_eq!(
-        space.get("deployment", "d")["status"]["collisionCount"],
-        Value::Null
-    );
 }
 
 fn generated_pods(world: &World) {
@@ -160,65 +172,61 @@ fn running(space: &Kubectl) -> Vec<[Value; 4]> {
     running
 }
 
+/// The image whose tag moves.
+const MOVING: &str = "registry.test/moving:1.0";
+
 fn nothing_restarts(world: &World) {
     // Nothing is remembered, so that a moved tag is seen at once.
     world.serve("forgetful", "cache: {ttl: 0s}\n");
     let space = world.namespace("nothing-restarts", "forgetful");
-    let moving = "registry.test/moving:1.0";
-    let push_again = |index: bool| {
-        if index {
-            world
-                .runtime
-                .block_on(world.registry.push_index("moving", "1.0"))
-        } else {
-            world
-                .runtime
-                .block_on(world.registry.push_manifest("moving", "1.0"))
-        }
-    };
-    push_again(true);
+    let first = world.registry.push_index("moving", "1.0");
+    world.runtime.block_on(first);
+    let pinned = world.pinned(MOVING);
     let objects = [
-        deployment("d", moving, 2),
-        pod("p", moving),
-        job("j", moving),
+        deployment("d", MOVING, 2),
+        pod("p", MOVING),
+        job("j", MOVING),
     ];
-    let pinned = world.pinned(moving);
-    for object in &objects {
+    let before = all_run(&space, &objects);
+    assert!(before.iter().all(|pod| pod[2] == pinned), "{before:?}");
+
+    let second = world.registry.push_manifest("moving", "1.0");
+    world.runtime.block_on(second);
+    assert_ne!(world.pinned(MOVING), pinned, "the tag moves");
+    apply_in_all_ways(&space, &objects);
+    roll_out(&space, "d");
+    assert_eq!(running(&space), before);
+    let revision = "deployment.kubernetes.io/revision";
+    let deployment = space.get("deployment", "d");
+    assert_eq!(deployment["metadata"]["annotations"][revision], "1");
+    assert_eq!(space.list("replicasets").len(), 1);
+
+    space.run(&["rollout", "restart", "deployment/d"]).success();
+    let deployment = space.get("deployment", "d");
+    let anew = world.pinned(MOVING);
+    assert_eq!(image(&deployment), anew, "a restart asks anew");
+}
+
+/// Applies the objects; who runs then.
+fn all_run(space: &Kubectl, objects: &[Value]) -> Vec<[Value; 4]> {
+    for object in objects {
         space.apply(object).success();
     }
-    roll_out(&space, "d");
+    roll_out(space, "d");
     space.until("all Pods run", || {
         let pods = space.list("pods");
         (pods.len() == 4 && pods.iter().all(|pod| pod["status"]["phase"] == "Running"))
             .then_some(())
     });
-    let before = running(&space);
-    let revision = || {
-        space.get("deployment", "d")["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
-            .clone()
-    };
-    assert!(before.iter().all(|pod| pod[2] == pinned), "{before:?}");
-    assert_ne!(
-        push_again(false),
-        pinned.rsplit('@').next().expect("a digest"),
-        "the tag moves"
-    );
-    for object in &objects {
+    running(space)
+}
+
+/// Applies the objects once more, by the client and by the server.
+fn apply_in_all_ways(space: &Kubectl, objects: &[Value]) {
+    let by_server = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    for object in objects {
         space.apply(object).success();
-        let by_server = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         space.run_with(&by_server, &object.to_string()).success();
         space.apply_server_side(object).success();
     }
-    roll_out(&space, "d");
-    assert_eq!(running(&space), before);
-    assert_eq!(revision(), "1");
-    assert_eq!(space.list("replicasets").len(), 1);
-
-    space.run(&["rollout", "restart", "deployment/d"]).success();
-    assert_eq!(
-        image(&space.get("deployment", "d")),
-        world.pinned(moving),
-        "a restart asks anew"
-    );
-    assert_ne!(world.pinned(moving), pinned);
 }

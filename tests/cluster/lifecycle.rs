@@ -2,14 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::common::cluster::Kubectl;
+use super::webhooks::Later;
+use crate::common::cluster::{Kubectl, Rule};
 use crate::world::{DEFAULT, World};
 use crate::{Case, Test};
 
 const APP: &str = "registry.test/app:1.0";
 
 pub fn tests() -> Vec<(String, Test)> {
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
         ("a_dry_run_shows_what_would_be_and_stores_nothing", dry_run),
         ("server_side_apply", server_side_apply),
         ("scaling_leaves_a_template_alone", scale),
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<(String, Test)> {
         ("what_is_being_deleted_is_left_alone", deletion),
         ("a_mirror_pod_is_left_alone", mirror_pod),
         ("another_image_by_kubectl_set_image", set_image),
+        ("always_is_validated_for_pods", validated),
     ];
     crate::named("lifecycle", cases)
 }
@@ -200,4 +202,68 @@ fn set_image(world: &World) {
         record["/spec/template/spec/containers/c"]["image"],
         "registry.test/app:2.0"
     );
+}
+
+/// Sets the policy of a Pod's first container back.
+fn set_back(pod: &Value) -> Option<Value> {
+    let path = "/spec/containers/0/imagePullPolicy";
+    (pod.pointer(path)? != "Never").then(|| json!([{"op": "add", "path": path, "value": "Never"}]))
+}
+
+/// Registers both halves of `always: pods`, as `examples/install` does.
+fn always_pods(world: &World) {
+    let mut validating = None;
+    let settings = "always: pods\npin: {targets: none}\n";
+    world.serve_with("always-pods", settings, |registration| {
+        validating = Some(registration.clone());
+    });
+    let mut validating = validating.expect("a registration");
+    let url = validating.client["url"].as_str().expect("a URL");
+    validating.client["url"] = url.replace("/mutate", "/validate").into();
+    validating.rules = vec![Rule::new(
+        "",
+        &["v1"],
+        &["pods", "pods/ephemeralcontainers"],
+    )];
+    let object = validating.validating();
+    world.cluster.kubectl().apply(&object).success();
+}
+
+fn validated(world: &World) {
+    always_pods(world);
+    let space = world.cluster.namespace("always-pods", &[]);
+    space.apply(&pod("old", APP)).success();
+    World::switch_on(&space, "always-pods");
+    let refusal = "spec.containers[0].imagePullPolicy: Unsupported value: ";
+
+    let later = Later::start(world, "later-policy", set_back);
+    later.switch_on(&space);
+    // surepull is asked again and sets Always again; so is the other one, and has the last word but for this.
+    let said = space.until("the Pod is refused", || {
+        let output = space.try_out(&pod("new", APP));
+        (!output.ok).then_some(output.stderr)
+    });
+    let words = format!(r#"{refusal}"Never": supported values: "Always""#);
+    assert!(said.contains(&words), "{said}");
+    space.apply(&pod("new", APP)).refused();
+    assert!(!space.succeeds(&["get", "pod", "new"]));
+    drop(later);
+
+    let policies =
+        |name: &str, list: &str| space.get("pod", name)["spec"][list][0]["imagePullPolicy"].clone();
+    // A Pod that was made before keeps its policy, which nobody can change: what brings no new image is allowed.
+    space.run(&["label", "pod/old", "seen=yes"]).success();
+    assert_eq!(space.get("pod", "old")["metadata"]["labels"]["seen"], "yes");
+    assert_eq!(policies("old", "containers"), "IfNotPresent");
+    let image = "--image=registry.test/tools:1.0";
+    space
+        .run(&["debug", "old", image, "--container=e", "--attach=false"])
+        .success();
+    assert_eq!(policies("old", "ephemeralContainers"), "Always");
+    // Another image would be used without asking its registry, so it is refused, as AlwaysPullImages refuses it.
+    let set_image = ["set", "image", "pod/old", "c=registry.test/app:2.0"];
+    let said = space.run(&set_image).refused();
+    let words = format!(r#"{refusal}"IfNotPresent": supported values: "Always""#);
+    assert!(said.contains(&words), "{said}");
+    assert_eq!(self::image(&space.get("pod", "old")), APP);
 }

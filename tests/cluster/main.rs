@@ -17,6 +17,7 @@ mod world;
 
 use std::sync::Arc;
 
+use common::trials::is_any_chosen;
 use libtest_mimic::{Arguments, Trial};
 use world::World;
 
@@ -27,14 +28,13 @@ type Test = Box<dyn FnOnce(&World) + Send>;
 
 fn main() {
     let arguments = Arguments::from_args();
-    if arguments.list {
-        let _ = libtest_mimic::run(&arguments, trials(None));
-        return;
+    if arguments.list || !is_any_chosen(&arguments, &trials(None)) {
+        libtest_mimic::run(&arguments, trials(None)).exit();
     }
     let world = Arc::new(World::start());
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&world)));
     if conclusion.has_failed() {
-        eprintln!("the end of the API server's log:\n{}", world.cluster.log());
+        eprintln!("{}", world.report());
     }
     // Exiting runs no destructors.
     drop(world);

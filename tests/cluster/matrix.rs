@@ -64,8 +64,14 @@ pub fn tests() -> Vec<(String, Test)> {
     table().into_iter().map(test).collect()
 }
 
-/// What is stored in three namespaces: without surepull, with it, and with `always: all`.
-struct Stored([Value; 3]);
+/// What is stored in one namespace, before the operation where that is a change, and after it.
+struct Stored {
+    before: Value,
+    after: Value,
+}
+
+/// In three namespaces: without surepull, with it, and with `always: all`.
+struct Everywhere([Stored; 3]);
 
 fn check(world: &World, kind: &str, rows: &BTreeMap<String, Row>) {
     let spaces = ["off", DEFAULT, ALWAYS].map(|surepull| {
@@ -91,7 +97,7 @@ fn check(world: &World, kind: &str, rows: &BTreeMap<String, Row>) {
     }
     let mut wrong = String::new();
     for (operation, row) in rows {
-        let stored = Stored(
+        let stored = Everywhere(
             spaces
                 .each_ref()
                 .map(|space| store(space, kind, operation, row)),
@@ -108,16 +114,19 @@ fn check(world: &World, kind: &str, rows: &BTreeMap<String, Row>) {
     assert!(wrong.is_empty(), "{kind}:\n{wrong}");
 }
 
-/// Does the operation, and applies the same again; the pod spec that is stored.
-fn store(space: &Kubectl, kind: &str, operation: &str, row: &Row) -> Value {
+/// Does the operation, and applies the same again.
+fn store(space: &Kubectl, kind: &str, operation: &str, row: &Row) -> Stored {
     if kind == "pods/ephemeralcontainers" {
-        let (target, image) = (operation, "--image=registry.test/tools:2.0");
-        space
-            .run(&["debug", target, image, "--container=e", "--attach=false"])
-            .success();
-        return space.get("pod", operation)["spec"].clone();
+        return debug(space, operation, row);
     }
-    let changed = |slot| operation == "update" && row[&("pin", slot)] == "yes";
+    let before = if operation == "change" {
+        let object = object(kind, operation, &pod_spec(row, |_| false));
+        space.apply(&object).success();
+        spec(kind, &space.get(kind, operation))
+    } else {
+        Value::Null
+    };
+    let changed = |slot| operation != "create" && row[&("pin", slot)] == "yes";
     let object = object(kind, operation, &pod_spec(row, changed));
     space.apply(&object).success();
     let stored = space.get(kind, operation);
@@ -127,7 +136,31 @@ fn store(space: &Kubectl, kind: &str, operation: &str, row: &Row) -> Value {
         let again = space.get(kind, operation);
         assert_eq!(lasting(&again), lasting(&stored), "{arguments:?} again");
     }
-    spec(kind, &stored)
+    let after = spec(kind, &stored);
+    Stored { before, after }
+}
+
+/// Adds an ephemeral container: the first one to a Pod that is stored, or a second one to a new Pod.
+fn debug(space: &Kubectl, operation: &str, row: &Row) -> Stored {
+    let add = |container: &str, image: &str| {
+        let image = format!("--image=registry.test/{image}");
+        let name = format!("--container={container}");
+        let arguments = ["debug", operation, &image, &name, "--attach=false"];
+        space.run(&arguments).success();
+        space.get("pod", operation)["spec"].clone()
+    };
+    let mut before = Value::Null;
+    if operation == "change" {
+        let pod = object("Pod", operation, &pod_spec(row, |_| false));
+        space.apply(&pod).success();
+        before = add("first", "tools:1.0");
+    }
+    let after = add("e", "tools:2.0");
+    if operation == "change" {
+        let first = |spec: &Value| spec["ephemeralContainers"][0].clone();
+        assert_eq!(first(&after), first(&before), "the first one stays");
+    }
+    Stored { before, after }
 }
 
 /// What Kubernetes refuses in this row, it refuses.
@@ -163,15 +196,12 @@ fn refuses(space: &Kubectl, kind: &str, operation: &str, row: &Row) {
     }
 }
 
-impl Stored {
+impl Everywhere {
     fn agrees(&self, world: &World, function: &str, slot: &str, cell: &str) -> Result<(), String> {
         let Self([off, on, always]) = self;
-        let with = value(
-            if function == "always" { always } else { on },
-            function,
-            slot,
-        );
-        let without = value(off, function, slot);
+        let on = if function == "always" { always } else { on };
+        let with = value(&on.after, function, slot);
+        let without = value(&off.after, function, slot);
         let wanted = match (cell, function) {
             ("yes", "pin") => world.pinned(&without),
             ("yes", "always") => "Always".to_owned(),
@@ -179,6 +209,9 @@ impl Stored {
             ("yes", "policy") if slot == "initContainers" => "Always".to_owned(),
             ("yes", "policy") => "IfNotPresent".to_owned(),
             ("yes", _) => "own account".to_owned(),
+            ("api", _) => without.clone(),
+            // All else is as it was, as surepull stored it.
+            _ if on.before.is_object() => value(&on.before, function, slot),
             _ => without.clone(),
         };
         if with == wanted {
@@ -198,7 +231,13 @@ fn value(spec: &Value, function: &str, slot: &str) -> String {
         let names: Vec<_> = names.filter_map(|secret| secret["name"].as_str()).collect();
         return names.join(" ");
     }
-    let element = &spec[slot][0];
+    // The API server adds volumes of its own behind it, and `kubectl debug` a second container.
+    let element = if slot == "ephemeralContainers" {
+        spec[slot].as_array().and_then(|list| list.last())
+    } else {
+        spec[slot].get(0)
+    };
+    let element = element.unwrap_or(&Value::Null);
     let found = match (slot, function) {
         ("volumes", "pin") => &element["image"]["reference"],
         ("volumes", _) => &element["image"]["pullPolicy"],

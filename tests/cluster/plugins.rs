@@ -5,11 +5,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::lifecycle::pod;
 use crate::Test;
-use crate::common::cluster::{Cluster, Registration, access};
+use crate::common::cluster::{Cluster, Kubectl, Registration, access};
 use crate::common::serve::Served;
 use crate::world::World;
 
@@ -25,20 +25,7 @@ fn other_way(world: &World) {
         "--enable-admission-plugins=AlwaysPullImages",
         "--disable-admission-plugins=ServiceAccount",
     ]);
-    let api_server = cluster
-        .url()
-        .trim_start_matches("https://")
-        .parse()
-        .expect("an address");
-    let surepull = Served::start_in_pod(
-        &account(&cluster),
-        api_server,
-        &format!(
-            "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\nalways: pods\n\
-             registries: [{{match: registry.test, endpoints: ['{}']}}]\n",
-            world.registry.endpoint()
-        ),
-    );
+    let surepull = serve(world, &cluster);
     let registration =
         Registration::new("surepull", &surepull.url("/mutate"), &surepull.authority.ca);
     cluster.kubectl().apply(&registration.mutating()).success();
@@ -47,16 +34,19 @@ fn other_way(world: &World) {
     space
         .run(&["patch", "serviceaccount", "default", "-p", secrets])
         .success();
-
     let mut object = pod("p", "registry.test/app:1.0");
     object["spec"]["containers"][0]["imagePullPolicy"] = "IfNotPresent".into();
     space.until("surepull is asked and knows the account", || {
-        let arguments = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
-        let tried = space.run_with(&arguments, &object.to_string()).json();
+        let tried = space.try_out(&object).json();
         (tried["spec"]["imagePullSecrets"] == json!([{"name": "account"}])).then_some(())
     });
+    stored(world, &space, &object);
+}
+
+/// What becomes of a Pod, of its ephemeral container, and of the Pod once more.
+fn stored(world: &World, space: &Kubectl, object: &Value) {
     // Nobody else gives the Pod its account's secrets here, and nobody else pins.
-    space.apply(&object).success();
+    space.apply(object).success();
     let stored = space.get("pod", "p");
     let container = &stored["spec"]["containers"][0];
     assert_eq!(container["image"], world.pinned("registry.test/app:1.0"));
@@ -75,8 +65,23 @@ fn other_way(world: &World) {
     assert_eq!(ephemeral["imagePullPolicy"], "Always");
     // The plugin takes the tag for a new image and sets Always anew; surepull gives the digest back.
     let before = space.get("pod", "p")["spec"].clone();
-    space.apply(&object).success();
+    space.apply(object).success();
     assert_eq!(space.get("pod", "p")["spec"], before);
+}
+
+/// Starts surepull as in a Pod.
+fn serve(world: &World, cluster: &Cluster) -> Served {
+    let api_server = cluster
+        .url()
+        .trim_start_matches("https://")
+        .parse()
+        .expect("an address");
+    let configuration = format!(
+        "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\nalways: pods\n\
+         registries: [{{match: registry.test, endpoints: ['{}']}}]\n",
+        world.registry.endpoint()
+    );
+    Served::start_in_pod(&account(cluster), api_server, &configuration)
 }
 
 /// The files that the kubelet would mount for surepull's own account.

@@ -10,10 +10,11 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use surepull::admission::BadRequest;
 use surepull::server::{Certificates, Listeners, Review, Server};
+use tokio::sync::oneshot;
 
 use super::lifecycle::pod;
 use crate::common::client::Authority;
-use crate::common::cluster::{Registration, Rule};
+use crate::common::cluster::{Kubectl, Registration, Rule};
 use crate::world::{DEFAULT, World};
 use crate::{Case, Test};
 
@@ -25,23 +26,18 @@ pub fn tests() -> Vec<(String, Test)> {
     crate::named("webhooks", cases)
 }
 
-/// A webhook that adds a container to a Pod that does not have it.
-struct Injector;
+/// What a webhook changes of the object in a request.
+type Change = fn(&Value) -> Option<Value>;
 
-impl Review for Injector {
+/// A webhook of somebody else.
+struct Other(Change);
+
+impl Review for Other {
     async fn mutate(&self, body: &[u8], _: Duration) -> Result<Vec<u8>, BadRequest> {
         let review: Value = serde_json::from_slice(body).expect("a review");
         let request = &review["request"];
-        let containers = request["object"]["spec"]["containers"]
-            .as_array()
-            .expect("containers");
         let mut response = json!({"uid": request["uid"], "allowed": true});
-        if !containers
-            .iter()
-            .any(|container| container["name"] == "injected")
-        {
-            let container = json!({"name": "injected", "image": "registry.test/tools:1.0"});
-            let patch = json!([{"op": "add", "path": "/spec/containers/-", "value": container}]);
+        if let Some(patch) = (self.0)(&request["object"]) {
             response["patchType"] = "JSONPatch".into();
             response["patch"] = STANDARD.encode(patch.to_string()).into();
         }
@@ -54,65 +50,89 @@ impl Review for Injector {
     }
 }
 
-fn reinvocation(world: &World) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let authority = Authority::new(folder.path());
-    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let address = {
+/// A webhook that is called after surepull for Pods, until this is dropped.
+pub struct Later {
+    kubectl: Kubectl,
+    name: String,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Later {
+    /// Starts it, for namespaces with the label `later=NAME`. Its name has to sort behind that of the surepull there.
+    pub fn start(world: &World, name: &str, change: Change) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new(folder.path());
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (stop, stopped) = oneshot::channel();
         let _runtime = world.runtime.enter();
         let listeners = Listeners::bind(loopback, loopback).expect("two ports");
         let address = listeners.https_address().expect("an address");
         let certificates = Certificates::from_files(&authority.certificate, &authority.key);
         let certificates = Arc::new(certificates.expect("a certificate"));
-        let server = Server::new(Injector, certificates, Registry::default());
+        let server = Server::new(Other(change), certificates, Registry::default());
         world.runtime.spawn(server.run(listeners, async {
             let _ = stopped.await;
         }));
-        address
-    };
-    // Its name sorts behind surepull's: it is called later.
-    let mut registration =
-        Registration::new("later", &format!("https://{address}/mutate"), &authority.ca);
-    registration.rules = vec![Rule::new("", &["v1"], &["pods"])];
-    let mut object = registration.mutating();
-    object["webhooks"][0]["namespaceSelector"] = json!({"matchLabels": {"inject": "yes"}});
-    world.cluster.kubectl().apply(&object).success();
-    let space = world.namespace("reinvocation", DEFAULT);
-    space
-        .run(&["label", "namespace", "reinvocation", "inject=yes"])
-        .success();
+        let mut registration =
+            Registration::new(name, &format!("https://{address}/mutate"), &authority.ca);
+        registration.rules = vec![Rule::new("", &["v1"], &["pods"])];
+        let mut object = registration.mutating();
+        object["webhooks"][0]["namespaceSelector"] = json!({"matchLabels": {"later": name}});
+        let kubectl = world.cluster.kubectl();
+        kubectl.apply(&object).success();
+        Self {
+            kubectl,
+            name: name.to_owned(),
+            _stop: stop,
+        }
+    }
 
-    let tried = space.until("both webhooks are asked", || {
-        let arguments = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
-        let tried = space
-            .run_with(&arguments, &pod("p", "registry.test/app:1.0").to_string())
-            .json();
-        (tried["spec"]["containers"].as_array()?.len() == 2).then_some(tried)
+    /// Lets it be asked in a namespace.
+    pub fn switch_on(&self, namespace: &Kubectl) {
+        let label = format!("later={}", self.name);
+        let arguments = ["label", "namespace", namespace.name(), &label];
+        namespace.run(&arguments).success();
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        self.kubectl
+            .run(&["delete", "mutatingwebhookconfiguration", &self.name]);
+    }
+}
+
+/// Adds a container to a Pod that does not have it.
+fn inject(pod: &Value) -> Option<Value> {
+    let containers = pod["spec"]["containers"].as_array().expect("containers");
+    let is_there = containers.iter().any(|one| one["name"] == "injected");
+    let container = json!({"name": "injected", "image": "registry.test/tools:1.0"});
+    let patch = json!([{"op": "add", "path": "/spec/containers/-", "value": container}]);
+    (!is_there).then_some(patch)
+}
+
+fn reinvocation(world: &World) {
+    let later = Later::start(world, "later", inject);
+    let space = world.namespace("reinvocation", DEFAULT);
+    later.switch_on(&space);
+    let pod = pod("p", "registry.test/app:1.0");
+    space.until("both webhooks are asked", || {
+        let tried = space.try_out(&pod).json();
+        (tried["spec"]["containers"].as_array()?.len() == 2).then_some(())
     });
-    let containers = &tried["spec"]["containers"];
+    space.apply(&pod).success();
+    let stored = space.get("pod", "p");
+    let containers = &stored["spec"]["containers"];
     let images = [&containers[0]["image"], &containers[1]["image"]];
-    assert_eq!(
-        images,
-        [
-            &world.pinned("registry.test/app:1.0"),
-            &world.pinned("registry.test/tools:1.0")
-        ]
-    );
-    let record = tried["metadata"]["annotations"]["surepull.dev/pinned"]
+    let tags = ["registry.test/app:1.0", "registry.test/tools:1.0"];
+    assert_eq!(images, tags.map(|tag| world.pinned(tag)).each_ref());
+    let record = stored["metadata"]["annotations"]["surepull.dev/pinned"]
         .as_str()
         .expect("a record");
     let record: Value = serde_json::from_str(record).expect("JSON");
     let recorded =
         ["/spec/containers/c", "/spec/containers/injected"].map(|slot| &record[slot]["image"]);
-    assert_eq!(
-        recorded,
-        ["registry.test/app:1.0", "registry.test/tools:1.0"]
-    );
-    space
-        .run(&["delete", "mutatingwebhookconfiguration", "later"])
-        .success();
-    drop(stop);
+    assert_eq!(recorded, tags);
 }
 
 fn equivalent_version(world: &World) {

@@ -116,6 +116,17 @@ impl World {
             .push(surepull);
     }
 
+    /// What there is to know when a test has failed.
+    pub fn report(&self) -> String {
+        let kubectl = self.cluster.kubectl();
+        let pods = kubectl.run(&["get", "pods", "-A", "-o", "wide"]).stdout;
+        let events = kubectl.run(&["get", "events", "-A"]).stdout;
+        let server = self.cluster.log();
+        let surepulls = self.surepulls.lock().expect("no panic inside");
+        let surepulls: String = surepulls.iter().map(Served::log).collect();
+        format!("{pods}\n{events}\nAPI server:\n{server}\nsurepull:\n{surepulls}")
+    }
+
     /// A namespace in which a surepull is asked.
     pub fn namespace(&self, name: &str, surepull: &str) -> Kubectl {
         let namespace = self.cluster.namespace(name, &[]);
@@ -155,8 +166,7 @@ impl World {
             ]},
         });
         namespace.until("the API server asks surepull", || {
-            let arguments = ["create", "--dry-run=server", "-f", "-", "-o", "json"];
-            let tried = namespace.run_with(&arguments, &probe.to_string()).json();
+            let tried = namespace.try_out(&probe).json();
             let changed = tried["spec"]["containers"] != probe["spec"]["containers"]
                 && (tried["spec"]["containers"][0]["image"] != "registry.test/app:1.0"
                     || tried["spec"]["containers"][0]["imagePullPolicy"] != "IfNotPresent");
@@ -174,8 +184,7 @@ impl World {
             },
         });
         namespace.until("surepull knows the account", || {
-            let arguments = ["create", "--dry-run=server", "-f", "-", "-o", "json"];
-            let tried = namespace.run_with(&arguments, &probe.to_string()).json();
+            let tried = namespace.try_out(&probe).json();
             let secrets = tried["spec"]["imagePullSecrets"].as_array()?;
             secrets.contains(&json!({"name": "account"})).then_some(())
         });

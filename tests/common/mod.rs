@@ -23,6 +23,7 @@ pub mod review;
 pub mod serve;
 pub mod show;
 pub mod token_service;
+pub mod trials;
 pub mod vectors;
 
 use std::path::PathBuf;

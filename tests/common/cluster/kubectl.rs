@@ -115,6 +115,12 @@ impl Kubectl {
         self.run_with(&["apply", "--server-side", "-f", "-"], &object.to_string())
     }
 
+    /// Creates an object without storing it: what would be stored.
+    pub fn try_out(&self, object: &Value) -> Output {
+        let arguments = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+        self.run_with(&arguments, &object.to_string())
+    }
+
     /// The object as it is stored.
     pub fn get(&self, kind: &str, name: &str) -> Value {
         self.run(&["get", kind, name, "-o", "json"]).json()

@@ -58,9 +58,9 @@ impl Cluster {
             let mut server = Process::start(folder.path(), "kube-apiserver", arguments);
             pki.kubeconfig(&folder.path().join("kubeconfig"), &url, "admin");
             let kubectl = Kubectl::new(folder.path());
-            let serves = server.serves(|| kubectl.succeeds(&["get", "--raw=/readyz"]));
+            let is_up = server.serves(|| kubectl.succeeds(&["get", "--raw=/readyz"]));
             log = server.log();
-            serves.then_some((server, url))
+            is_up.then_some((server, url))
         });
         let (server, url) = started.unwrap_or_else(|| panic!("kube-apiserver ended:\n{log}"));
         Self {

@@ -4,8 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::super::example::objects;
+
 /// The label by which a namespace chooses its surepull.
 pub const LABEL: &str = "surepull";
+
+/// The name of the role that the tests give surepull.
+const ROLE: &str = "surepull-in-tests";
 
 /// One rule of a webhook: API group, versions and resources.
 #[derive(Clone, Debug)]
@@ -120,22 +125,22 @@ impl Registration {
     }
 }
 
-/// What surepull may do in the cluster, for whoever it runs as: Secrets are neither listed nor watched.
+/// What users let surepull do in the cluster, for whoever it runs as.
+///
+/// Under a name of its own: where an example is set up in the same cluster, it applies these objects for its surepull.
 pub fn access(subject: &Value) -> Value {
-    let rule = |resource: &str, verbs: &[&str]| json!({"apiGroups": [""], "resources": [resource], "verbs": verbs});
-    json!({"apiVersion": "v1", "kind": "List", "items": [
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": "surepull"},
-            "rules": [rule("serviceaccounts", &["get", "list", "watch"]), rule("secrets", &["get"])],
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "surepull"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "surepull"},
-            "subjects": [subject],
-        },
-    ]})
+    let items: Vec<_> = objects("install/access.yaml")
+        .into_iter()
+        .filter(|object| object["apiVersion"] == "rbac.authorization.k8s.io/v1")
+        .map(|mut object| {
+            object["metadata"]["name"] = ROLE.into();
+            if object["kind"] == "ClusterRoleBinding" {
+                object["roleRef"]["name"] = ROLE.into();
+                object["subjects"] = json!([subject]);
+            }
+            object
+        })
+        .collect();
+    assert_eq!(items.len(), 2, "a role and its binding");
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
