@@ -67,7 +67,8 @@ impl Admission {
                 .unwrap_or_default(),
             None => Outcome::default(),
         };
-        tracing::debug!(uid = %request.uid, edits = outcome.edits.len(), "reviewed");
+        let (edits, denied) = (outcome.edits.len(), outcome.denied.is_some());
+        tracing::debug!(uid = %request.uid, edits, denied, "reviewed");
         let uid = request.uid.clone();
         Ok(encode::review(&uid, &Answer::of(outcome)))
     }

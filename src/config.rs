@@ -8,13 +8,15 @@ mod changes;
 mod duration;
 mod error;
 mod file;
+mod network;
 mod read;
 mod values;
 
 pub use duration::{InvalidDuration, parse_duration};
 pub use error::Error;
+pub use network::{ClientCertificate, Network, Timeouts};
 pub use read::{MAX_BYTES, load, parse};
-pub use values::{Endpoint, Pointer};
+pub use values::{Cidr, Endpoint, Pointer};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +41,8 @@ pub struct Configuration {
     pub kinds: Kinds,
     /// How registries are reached; the order is that of the file.
     pub registries: Vec<Registry>,
+    /// Where look-ups may lead.
+    pub network: Network,
     /// How long digests are remembered.
     pub cache: Cache,
     /// Credentials besides those of the cluster.
@@ -71,7 +75,7 @@ pub struct CustomResource {
 }
 
 /// How the images of some registries are looked up. The first entry whose `match` fits counts.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Registry {
     /// Which images: a host, with its port if the image has one, and optionally a path that ends at a `/` of the
@@ -79,15 +83,44 @@ pub struct Registry {
     #[serde(rename = "match", deserialize_with = "values::registry_match")]
     #[schemars(length(min = 1), regex(pattern = r"^[^\s]+$"))]
     pub pattern: String,
-    /// Where they are looked up, tried in this order, the next one only where one is unavailable; by default the
-    /// image's own host over HTTPS. `http://` means plain HTTP, which is never used otherwise. An address named here
-    /// is trusted, loopback included.
+    /// Where they are looked up first, in this order. Whatever goes wrong at one, and if it is only that it has no such
+    /// image, the next one is asked, and in the end the `endpoints`.
+    #[serde(default)]
+    pub mirrors: Vec<Endpoint>,
+    /// Where they really are, tried in this order in the same way; by default the image's own host over HTTPS. `http://`
+    /// means plain HTTP, which is never used otherwise. An address named here or as a mirror is trusted, loopback
+    /// included.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
     /// A PEM file with certificate authorities to trust there besides the system's.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// How many look-ups may be under way at once at one host of these; others wait.
+    #[serde(
+        default = "values::default_max_concurrent",
+        deserialize_with = "values::max_concurrent"
+    )]
+    #[schemars(range(min = 1, max = 512))]
+    pub max_concurrent: u32,
+    /// The certificate that surepull shows to these registries, and to nobody else.
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
+    /// Whether these registries may show any certificate at all: whoever is on the way can then read the credentials and
+    /// choose the digests. `ca` is the better way.
+    #[serde(default)]
+    #[schemars(extend("default" = false))]
+    pub insecure_skip_verify: bool,
+    /// Networks whose addresses these registries may have, besides those of `network.allowAddresses`.
+    #[serde(default)]
+    pub allow_addresses: Vec<Cidr>,
+    /// How long they may take.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub timeouts: Timeouts,
 }
+
+/// The default of [`Registry::max_concurrent`], which also holds for registries without an entry.
+pub const MAX_CONCURRENT: u32 = 32;
 
 /// How long digests are remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -101,8 +134,15 @@ pub struct Cache {
     #[serde(deserialize_with = "duration::deserialize")]
     #[schemars(with = "String", regex(pattern = duration::PATTERN), extend("default" = "10s"))]
     pub negative_ttl: Duration,
+    /// For how long after `ttl` a digest is still used, with a warning, while its registry cannot be asked; `0s` is
+    /// never.
+    #[serde(deserialize_with = "duration::deserialize")]
+    #[schemars(with = "String", regex(pattern = duration::PATTERN), extend("default" = "1h"))]
+    pub stale_if_error: Duration,
     /// How many answers are kept at most.
     pub max_entries: u64,
+    /// How many bytes of memory the answers take at most.
+    pub max_bytes: u32,
 }
 
 impl Default for Cache {
@@ -110,7 +150,9 @@ impl Default for Cache {
         Self {
             ttl: Duration::from_mins(5),
             negative_ttl: Duration::from_secs(10),
+            stale_if_error: Duration::from_hours(1),
             max_entries: 10_000,
+            max_bytes: 16 << 20,
         }
     }
 }

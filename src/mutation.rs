@@ -25,8 +25,8 @@ pub(crate) use notes::{annotation_value, clean, warnings};
 pub use pull_secrets::{Account, AccountQuestion, Puller};
 pub use record::{PINNED, Record};
 pub use review::{Review, Skipped};
-pub use settings::{Always, Mode, Pin, PullSecrets, Settings, Skip, Targets};
-pub use settle::{Facts, Outcome};
+pub use settings::{Action, Always, Errors, Mode, Pin, PullSecrets, Settings, Skip, Targets};
+pub use settle::{Facts, Failure, Outcome};
 pub(crate) use text::json_text;
 
 #[cfg(test)]

@@ -132,11 +132,14 @@ impl Pipeline {
         let purses = purse::purses(&*self.cluster, draft.pullers(), deadline).await;
         let look_ups = draft.questions().iter().map(|question| {
             let purse = &purses[question.puller];
-            LookUp::new(question, purse, &self.keyring)
+            LookUp::new(question, purse, &self.keyring, &self.settings.pin.errors)
         });
+        let (digests, stale) = look_up::answer(look_ups, &self.resolver, deadline).await;
+        let mut remarks = purse::remarks(&purses);
+        remarks.extend(stale);
         Facts {
-            digests: look_up::answer(look_ups, &self.resolver, deadline).await,
-            remarks: purse::remarks(&purses),
+            digests,
+            remarks,
             account: None,
         }
     }
@@ -150,6 +153,7 @@ struct Metrics {
     pull_policy: Counter,
     pull_secrets: Counter,
     unpinned: Counter,
+    denied: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -173,6 +177,7 @@ impl Metrics {
             pull_policy: counter("pull_policy"),
             pull_secrets: counter("pull_secrets"),
             unpinned: self.unpinned.clone(),
+            denied: self.denied.clone(),
             mutations,
         }
     }
@@ -182,6 +187,8 @@ impl Metrics {
         registry.register("surepull_mutations", help, self.mutations.clone());
         let help = "Images that could not be pinned";
         registry.register("surepull_unpinned_images", help, self.unpinned.clone());
+        let help = "Reviews refused because an image could not be pinned";
+        registry.register("surepull_denied_reviews", help, self.denied.clone());
     }
 
     fn count(&self, outcome: &Outcome<'_>, facts: &Facts) {
@@ -200,6 +207,7 @@ impl Metrics {
             .filter(|digest| digest.is_err())
             .count();
         self.unpinned.inc_by(unpinned as u64);
+        self.denied.inc_by(outcome.denied.is_some().into());
     }
 }
 

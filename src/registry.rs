@@ -4,40 +4,51 @@
 //! parts, from the outside in:
 //!
 //! - `settings`, `route`: from the configuration and an image to endpoints
-//! - `cache`: answers that are remembered, look-ups that are shared
+//! - `cache`, `audience`: answers that are remembered, and whose they are
+//! - `flight`: look-ups under way, which are shared
+//! - `refresh`: digests in use, looked up again before their time is over
 //! - `lookup`: endpoints and credentials in order; HEAD, and GET where that does not suffice
 //! - `challenge`, `token`: authorization
 //! - `exchange`: one HTTP question with its redirects and limits
-//! - `connect`, `guard`: connections, and where none is made to
+//! - `manners`: how often and how much a host is asked
+//! - `connect`, `tls`, `proxy`, `guard`: connections, and where none is made to
 //! - `manifest`, `error`, `metrics`: what counts as a manifest, what is said, what is counted
 
+mod audience;
 mod cache;
 mod challenge;
 mod connect;
 mod error;
 mod exchange;
+mod flight;
 mod guard;
 mod lookup;
 mod manifest;
+mod manners;
 mod metrics;
+mod proxy;
+mod refresh;
 mod route;
 mod settings;
+mod tls;
 mod token;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Cache, Registry};
+use crate::config::{Cache, Configuration, Registry};
 use crate::credentials::Credential;
 use crate::image::Digest;
 
-use cache::{Answer, Answers, Audience, Audiences, Entry, Flights, Key, Place};
+use audience::{Audience, Audiences};
+use cache::{Answer, Answers, Entry, Key};
 use error::Subject;
-use lookup::Lookup;
+use flight::{Flight, Flights, LOOKUPS};
+use manners::Manners;
+use refresh::Refreshes;
 use route::Routes;
 use token::Grants;
 
@@ -71,6 +82,15 @@ impl Image<'_> {
     }
 }
 
+/// A digest that may be out of date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// The digest.
+    pub digest: Digest,
+    /// How long ago the registry gave it.
+    pub age: Duration,
+}
+
 /// Finds digests. Clones share connections, tokens and answers.
 #[derive(Clone, Debug)]
 pub struct Resolver(Arc<Inner>);
@@ -81,29 +101,39 @@ struct Inner {
     grants: Grants,
     answers: Answers,
     flights: Flights,
+    refreshes: Refreshes,
+    manners: Manners,
     audiences: Audiences,
     metrics: Metrics,
+    verify: bool,
 }
 
 impl Resolver {
     /// A resolver by these settings; the files that they name are read here.
     pub fn new(registries: &[Registry], cache: &Cache) -> Result<Self, SettingsError> {
-        Self::with_metrics(registries, cache, Metrics::default())
+        let configuration = Configuration {
+            registries: registries.to_vec(),
+            cache: cache.clone(),
+            ..Configuration::default()
+        };
+        Self::with_metrics(&configuration, Metrics::default())
     }
 
-    /// The same, going on with the metrics of an earlier one.
+    /// A resolver by all that a configuration says of look-ups, going on with the metrics of an earlier one.
     pub fn with_metrics(
-        registries: &[Registry],
-        cache: &Cache,
+        configuration: &Configuration,
         metrics: Metrics,
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Inner {
-            routes: Routes::new(registries)?,
+            routes: Routes::new(&configuration.registries, &configuration.network)?,
             grants: Grants::new(),
-            answers: Answers::new(cache),
-            flights: Flights::default(),
+            answers: Answers::new(&configuration.cache),
+            flights: Flights::new(),
+            refreshes: Refreshes::new(),
+            manners: Manners::new(),
             audiences: Audiences::new()?,
             metrics,
+            verify: configuration.settings.pin.verify,
         })))
     }
 
@@ -118,12 +148,31 @@ impl Resolver {
         image: &Image<'_>,
         credentials: &[Credential],
     ) -> Option<Result<Digest, Arc<Error>>> {
-        let entry = self
-            .0
-            .answers
-            .get(image, self.0.audiences.of(credentials))?;
+        let audience = self.0.audiences.of(credentials);
+        let kept = self.0.answers.get(image, audience)?;
         self.0.metrics.hits.inc();
-        Some(entry.answer)
+        self.note_use(&kept, image, credentials);
+        Some(kept.entry.answer.clone())
+    }
+
+    /// The last good answer to the same question, for when there is no new one because of this error: only where the
+    /// error says nothing about the image, and within the bound that the configuration sets.
+    ///
+    /// It is nothing for who needs a fresh answer: a digest of before is wrong where the user has just pushed another
+    /// one, and says so by a new tag or a restart. Then the tag as written, or the digest that is running, is better.
+    pub fn last_good(
+        &self,
+        image: &Image<'_>,
+        credentials: &[Credential],
+        error: &Error,
+    ) -> Option<Stale> {
+        if !error.is_unavailability() {
+            return None;
+        }
+        let audience = self.0.audiences.of(credentials);
+        let (digest, age) = self.0.answers.last_good(image, audience)?;
+        self.0.metrics.gave_stale(self.0.routes.of(image).label);
+        Some(Stale { digest, age })
     }
 
     /// The digest of this image, as seen with these credentials, each tried in turn and anonymously in the end.
@@ -140,9 +189,10 @@ impl Resolver {
     ) -> Result<Digest, Arc<Error>> {
         let asked = Instant::now();
         let audience = self.0.audiences.of(credentials);
-        if !fresh && let Some(entry) = self.0.answers.get(image, audience) {
+        if !fresh && let Some(kept) = self.0.answers.get(image, audience) {
             self.0.metrics.hits.inc();
-            return entry.answer;
+            self.note_use(&kept, image, credentials);
+            return kept.entry.answer.clone();
         }
         self.0.metrics.misses.inc();
         let answer = self.shared(image, audience, credentials, fresh, asked);
@@ -170,14 +220,22 @@ impl Resolver {
         if let Some(entry) = line.as_ref().filter(|entry| usable(entry)) {
             return entry.answer.clone();
         }
-        if !fresh && let Some(entry) = self.0.answers.get(image, audience) {
-            return entry.answer;
+        if !fresh && let Some(kept) = self.0.answers.get(image, audience) {
+            return kept.entry.answer.clone();
         }
+        let Some(room) = self.0.flights.room() else {
+            let label = self.0.routes.of(image).label;
+            self.0.metrics.withheld(label, "overload");
+            let why = format!("{LOOKUPS} look-ups are under way already");
+            return Err(Arc::new(
+                Subject::new(image).withheld(Class::Unavailable, why),
+            ));
+        };
         let flight = Flight {
             inner: Arc::clone(&self.0),
             key,
-            image: image.detached(),
             credentials: credentials.to_vec(),
+            room,
         };
         // A task of its own: it outlives whoever waits for it.
         let task = tokio::spawn(flight.run(line, place));
@@ -186,55 +244,5 @@ impl Resolver {
                 Subject::new(image).unreachable("the look-up was ended"),
             ))
         })
-    }
-}
-
-/// A look-up on its way.
-struct Flight {
-    inner: Arc<Inner>,
-    key: Key,
-    image: Image<'static>,
-    credentials: Vec<Credential>,
-}
-
-impl Flight {
-    /// Looks up, remembers the answer, good or bad, and lets those in who wait. `line` is released before the place in
-    /// it, so that nobody can start a second line meanwhile.
-    async fn run(self, mut line: OwnedMutexGuard<Option<Entry>>, place: Place) -> Answer {
-        let began = Instant::now();
-        let subject = Subject::new(&self.image);
-        let route = self.inner.routes.of(&self.image);
-        let lookup = Lookup {
-            image: &self.image,
-            route: &route,
-            grants: &self.inner.grants,
-            audiences: &self.inner.audiences,
-            subject: &subject,
-        };
-        let answer = timeout(LOOKUP_LIMIT, lookup.run(&self.credentials)).await;
-        let too_slow = |_| {
-            let why = format!("the look-up takes longer than {} s", LOOKUP_LIMIT.as_secs());
-            Err(subject.timed_out(why))
-        };
-        let answer: Answer = answer.unwrap_or_else(too_slow).map_err(Arc::new);
-        let outcome = answer
-            .as_ref()
-            .map_or_else(|error| error.class().as_str(), |_| "found");
-        let seconds = began.elapsed().as_secs_f64();
-        self.inner.metrics.looked_up(route.label, outcome, seconds);
-        match &answer {
-            Ok(digest) => tracing::debug!(image = ?self.image, %digest, seconds, "looked up"),
-            Err(error) => tracing::debug!(image = ?self.image, %error, seconds, "look-up failed"),
-        }
-        let entry = Entry {
-            answer: answer.clone(),
-            began,
-            ended: Instant::now(),
-        };
-        self.inner.answers.insert(self.key.clone(), entry.clone());
-        *line = Some(entry);
-        drop(line);
-        drop(place);
-        answer
     }
 }

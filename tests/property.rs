@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
 use surepull::image::Digest;
-use surepull::mutation::{Account, Always, Mode, Pin, PullSecrets, Question, Settings, Targets};
+use surepull::mutation::{
+    Account, Action, Always, Failure, Mode, Pin, PullSecrets, Question, Settings, Targets,
+};
 use surepull::workload::{Kinds, Leaf};
 
 const IMAGES: [&str; 14] = [
@@ -255,9 +257,12 @@ fn kinds() -> Kinds {
     kinds
 }
 
-fn look_up(question: &Question<'_>) -> Result<Digest, String> {
+fn look_up(question: &Question<'_>) -> Result<Digest, Failure> {
     if question.image.domain() == "down.test" {
-        Err("the registry is down".into())
+        Err(Failure {
+            why: "the registry is down".into(),
+            action: Action::Warn,
+        })
     } else {
         Ok(Digest::of(question.image.repository().as_bytes()))
     }
@@ -351,7 +356,7 @@ proptest! {
     fn the_same_manifest_again_changes_nothing((_, new) in objects(), settings in settings()) {
         let kinds = kinds();
         let account = Account { pull_secrets: ["a", "regcred"].map(String::from).to_vec() };
-        let mutate = |change: &Change<'_>, look_up: &dyn Fn(&Question<'_>) -> Result<Digest, String>| {
+        let mutate = |change: &Change<'_>, look_up: &dyn Fn(&Question<'_>) -> Result<Digest, Failure>| {
             mutate_with(&kinds, change, &settings, Some(&account), look_up).0
         };
         let stored = mutate(&Change::create(&new), &look_up);

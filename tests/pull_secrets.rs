@@ -211,6 +211,35 @@ async fn a_failed_look_up_names_the_pull_secret_that_could_not_be_read() {
         assert!(pinned.is_empty());
         assert!(warnings[0].contains(expected), "{warnings:?}");
     }
+    // What was tried is named, by where it was found.
+    let guess = secret(CONFIG_TYPE, &[(".dockerconfigjson", &config("guess"))]);
+    api.set_account("ns", "bare", &[]);
+    for name in ["wrong", "worse", "4", "5"] {
+        api.reply(&path(name), guess.clone());
+    }
+    let tried = |names: &[&str]| {
+        let sources = names.iter();
+        let sources = sources.map(|name| format!("pull secret {name:?} of namespace ns"));
+        format!("; tried with {}", sources.collect::<Vec<_>>().join(", "))
+    };
+    for (names, expected) in [
+        (
+            &["wrong"][..],
+            tried(&["wrong"]) + "; check that the image exists and that these may read it",
+        ),
+        (
+            &["wrong", "absent"],
+            tried(&["wrong"]) + r#"; pull secret "absent" of"#,
+        ),
+        (
+            &["wrong", "worse", "4", "5"],
+            tried(&["wrong", "worse"]) + " and 2 more; check",
+        ),
+    ] {
+        let (_, warnings) = create(&pipeline, &pod(&spec(names, "bare")), soon()).await;
+        assert!(warnings[0].contains(&expected), "{warnings:?}");
+        assert!(!warnings[0].contains("guess"));
+    }
     // The kubelet would pull nothing, whatever the registry says.
     api.reply(
         &path("malformed"),

@@ -2,19 +2,19 @@
 
 mod common;
 
-use surepull::config::Cache;
+use surepull::config::{Cache, Configuration};
 use surepull::credentials::Credential;
 use surepull::image::Digest;
-use surepull::registry::{Class, Image, Resolver};
+use surepull::registry::{Class, Image, Metrics, Resolver};
 
-use common::registry::{PASSWORD, TestRegistry, USERNAME};
+use common::registry::{Auth, PASSWORD, TestRegistry, USERNAME};
 use common::{soon, wait_for};
 
 fn resolver(registry: &TestRegistry) -> Resolver {
     let mut registries = vec![common::entry(
         "registry.test",
         &[&registry.endpoint()],
-        None,
+        registry.ca(),
     )];
     if let Some(tokens) = registry.tokens() {
         registries.push(common::entry("tokens.test", &[&tokens.endpoint()], None));
@@ -40,7 +40,22 @@ fn credential(username: &str, password: &str) -> Credential {
 
 #[tokio::test]
 async fn every_image_has_the_digest_that_another_client_finds() {
-    let registry = TestRegistry::start();
+    same_digests(TestRegistry::start(), &[]).await;
+    let user = [credential(USERNAME, PASSWORD)];
+    same_digests(TestRegistry::with_basic_auth(), &user).await;
+    same_digests(TestRegistry::with_token_auth().await, &user).await;
+}
+
+#[tokio::test]
+async fn over_tls_too() {
+    let user = [credential(USERNAME, PASSWORD)];
+    for (auth, credentials) in [(Auth::None, &[][..]), (Auth::Basic, &user)] {
+        same_digests(TestRegistry::with_tls(auth).await, credentials).await;
+    }
+}
+
+/// Pushes images of all kinds with `oci-client`, and finds the digests that it finds.
+async fn same_digests(registry: TestRegistry, credentials: &[Credential]) {
     let resolver = resolver(&registry);
     let mut digests = Vec::new();
     for (repository, tag) in [
@@ -63,8 +78,8 @@ async fn every_image_has_the_digest_that_another_client_finds() {
     digests.extend([("docker", "1", list), ("docker", "1-amd64", manifest)]);
     for (repository, tag, digest) in digests {
         let image = image(repository, tag);
-        assert!(resolver.cached(&image, &[]).is_none());
-        let found = resolver.resolve(&image, &[], false, soon()).await;
+        assert!(resolver.cached(&image, credentials).is_none());
+        let found = resolver.resolve(&image, credentials, false, soon()).await;
         assert_eq!(
             found.as_ref().map(Digest::as_str),
             Ok(&*digest),
@@ -75,7 +90,7 @@ async fn every_image_has_the_digest_that_another_client_finds() {
             digest,
             "{repository}:{tag}"
         );
-        assert_eq!(resolver.cached(&image, &[]), Some(found));
+        assert_eq!(resolver.cached(&image, credentials), Some(found));
     }
 }
 
@@ -240,4 +255,66 @@ async fn authentication(registry: TestRegistry) {
             service.queries()
         );
     }
+}
+
+#[tokio::test]
+async fn what_a_tag_points_to_can_be_verified() {
+    let registry = TestRegistry::with_token_auth().await;
+    let digest = registry.push_index("team/app", "1").await;
+    let mut configuration = Configuration {
+        registries: vec![
+            common::entry("registry.test", &[&registry.endpoint()], None),
+            common::entry(
+                "tokens.test",
+                &[&registry.tokens().unwrap().endpoint()],
+                None,
+            ),
+        ],
+        ..Configuration::default()
+    };
+    configuration.settings.pin.verify = true;
+    let resolver = Resolver::with_metrics(&configuration, Metrics::default()).unwrap();
+    let user = [credential(USERNAME, PASSWORD)];
+    let image = image("team/app", "1");
+    let found = resolver.resolve(&image, &user, false, soon()).await;
+    assert_eq!(found.unwrap().as_str(), digest);
+    wait_for(|| {
+        let by_digest = format!("\"GET /v2/team/app/manifests/{digest}");
+        registry
+            .log()
+            .lines()
+            .any(|line| line.contains(&by_digest) && line.contains("surepull/"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tls_that_is_not_as_it_should_be() {
+    let registry = TestRegistry::with_tls(Auth::None).await;
+    registry.push_manifest("app", "1").await;
+    let endpoint = registry.endpoint();
+    let plain = endpoint.replacen("https:", "http:", 1);
+    for (endpoint, class, words) in [
+        (&endpoint, Class::Unavailable, "certificate"),
+        (&plain, Class::Invalid, "status 400"),
+    ] {
+        let entry = common::entry("registry.test", &[endpoint], None);
+        let resolver = Resolver::new(&[entry], &Cache::default()).unwrap();
+        let image = image("app", "1");
+        let answer = resolver.resolve(&image, &[], false, soon()).await;
+        let error = answer.unwrap_err();
+        assert_eq!(error.class(), class, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    // A registry with TLS whose token service has none.
+    let registry = TestRegistry::with_tls(Auth::Token).await;
+    let user = [credential(USERNAME, PASSWORD)];
+    let asked = registry.tokens().unwrap().requests();
+    let answer = resolver(&registry)
+        .resolve(&image("app", "1"), &user, false, soon())
+        .await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.class(), Class::Refused, "{error}");
+    assert!(error.to_string().contains("without TLS"), "{error}");
+    assert_eq!(registry.tokens().unwrap().requests(), asked);
 }

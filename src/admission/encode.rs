@@ -18,8 +18,8 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn of(outcome: Outcome<'_>) -> Self {
         Self {
-            denied: None,
             patch: outcome.patch(),
+            denied: outcome.denied,
             warnings: outcome.warnings,
             audit: outcome.audit,
         }

@@ -205,6 +205,7 @@ fn answers_are_reviews() {
     let denied = response(json!({"uid": "u\"1", "allowed": false, "status": status}));
     assert_eq!(answer(&Answer::denied("no".into())), denied);
     let outcome = Outcome {
+        denied: None,
         edits: vec![crate::mutation::Edit {
             spec: "",
             field: crate::mutation::Field::Annotation,

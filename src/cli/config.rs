@@ -22,8 +22,11 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Check { file } => match config::load(file) {
-            Ok(_) => {
+            Ok(configuration) => {
                 writeln!(io::stdout(), "{}: valid", file.display())?;
+                for danger in configuration.dangers() {
+                    writeln!(io::stdout(), "{}: warning: {danger}", file.display())?;
+                }
                 Ok(Exit::Done)
             }
             Err(error) if error.is_unreadable() => Err(error.into()),

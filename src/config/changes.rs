@@ -19,6 +19,7 @@ impl Configuration {
                 },
             kinds,
             registries,
+            network,
             cache,
             credentials,
         } = self;
@@ -35,6 +36,7 @@ impl Configuration {
             ),
             ("customResources", *kinds != other.kinds),
             ("registries", *registries != other.registries),
+            ("network", *network != other.network),
             ("cache", *cache != other.cache),
             ("credentials", *credentials != other.credentials),
         ];
@@ -61,6 +63,7 @@ mod tests {
                 "[{group: g.io, kind: K, templates: [/spec]}]",
             ),
             ("registries", "[{match: r.io}]"),
+            ("network", "{allowAddresses: [127.0.0.1]}"),
             ("cache", "{ttl: 1s}"),
             ("credentials", "{dockerConfig: [f]}"),
         ] {

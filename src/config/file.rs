@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
-use super::{Cache, Configuration, Credentials, CustomResource, Registry, values};
+use super::{Cache, Configuration, Credentials, CustomResource, Network, Registry, values};
 use crate::mutation::{Always, Mode, Pin, PullSecrets, Settings};
 use crate::workload::{Kinds, Preset};
 
@@ -58,6 +58,10 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(with = "Vec<Registry>")]
     pub(super) registries: Entries<Registry>,
+    /// Where look-ups may lead.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    network: Network,
     /// How long digests are remembered.
     #[serde(default)]
     #[schemars(extend("default" = {}))]
@@ -139,6 +143,7 @@ impl File {
             },
             kinds,
             registries: file.registries.into_values(),
+            network: file.network,
             cache: file.cache,
             credentials: file.credentials,
         }

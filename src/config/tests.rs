@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::mutation::{Always, Mode, PullSecrets, Targets};
+use crate::mutation::{Action, Always, Errors, Mode, PullSecrets, Targets};
 
 const HEAD: &str = "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n";
 
@@ -49,6 +49,7 @@ fn the_full_example_of_the_documentation_is_read() {
         read.registries[0].endpoints[0].uri().to_string(),
         "http://127.0.0.1:5000/"
     );
+    assert_eq!(read.registries[0].max_concurrent, MAX_CONCURRENT);
     assert!(read.kinds.find("example.com", "Rollout").is_some());
 }
 
@@ -56,8 +57,8 @@ fn the_full_example_of_the_documentation_is_read() {
 fn every_setting_is_taken_over() {
     let text = format!(
         "{HEAD}{}",
-        "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, skip: {never: false}}\n\
-         pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', maxEntries: 5}\n\
+        "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, verify: true, skip: {never: false}, errors: {notFound: deny, timedOut: allow}}\n\
+         pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', staleIfError: 2h, maxEntries: 5, maxBytes: 7}\n\
          credentials: {dockerConfig: [/etc/docker.json]}\n\
          presets: [tekton, jobset, tekton]\n\
          customResources:\n- {group: a.b, kind: C, podSpecs: ['/a/*/b~1c'], containers: [/c]}\n\
@@ -70,11 +71,20 @@ fn every_setting_is_taken_over() {
     assert_eq!(read.settings.pin.targets, Targets::Pods);
     assert!(!read.settings.pin.skip.never && read.settings.pin.skip.loopback);
     assert_eq!(read.settings.pin.skip.registries.len(), 3);
+    let errors = Errors {
+        not_found: Action::Deny,
+        timed_out: Action::Allow,
+        ..Errors::default()
+    };
+    assert_eq!(read.settings.pin.errors, errors);
+    assert!(read.settings.pin.verify);
     assert_eq!(read.settings.pull_secrets, PullSecrets::Fill);
     assert!(read.settings.excluded_namespaces.is_empty());
     assert_eq!(read.cache.ttl, Duration::from_secs(90));
     assert_eq!(read.cache.negative_ttl, Duration::ZERO);
+    assert_eq!(read.cache.stale_if_error, Duration::from_hours(2));
     assert_eq!(read.cache.max_entries, 5);
+    assert_eq!(read.cache.max_bytes, 7);
     assert_eq!(
         read.credentials.docker_config[0].to_str(),
         Some("/etc/docker.json")
@@ -124,6 +134,46 @@ fn the_header_is_asked_for() {
         ),
     ] {
         assert_eq!(parse(text.as_bytes()).expect_err(text).to_string(), message);
+    }
+}
+
+#[test]
+fn mistakes_about_look_ups_name_place_key_and_remedy() {
+    for (body, message) in [
+        (
+            "network: {allowAddresses: [10.1.2.3/8]}\n",
+            "line 3, column 28: network.allowAddresses[0]: `10.1.2.3/8` has bits set behind its prefix; write `10.0.0.0/8`",
+        ),
+        (
+            "network: {allowAddresses: [localhost]}\n",
+            "line 3, column 28: network.allowAddresses[0]: `localhost` is not a network; write it as `10.0.0.0/8`, or a single address",
+        ),
+        (
+            "network: {denyRegistries: [a.io, 'https://r.io']}\n",
+            "line 3, column 27: network.denyRegistries: `https://r.io` has a scheme, which image names do not have; write `r.io` here, and a URL into `registries[].endpoints`",
+        ),
+        (
+            "pin: {errors: {notfound: deny}}\n",
+            "line 3, column 16: pin.errors.notfound: unknown key; did you mean `notFound`?",
+        ),
+        (
+            "pin: {errors: {notFound: refuse}}\n",
+            "line 3, column 26: pin.errors.notFound: `refuse` is not a value of this key; the values are allow, warn, deny",
+        ),
+        (
+            "registries: [{match: r.io, timeouts: {connect: 0s}}]\n",
+            "line 3, column 48: registries[0].timeouts.connect: a timeout is longer than 0s and at most 30s, the time that a whole look-up has",
+        ),
+        (
+            "registries: [{match: r.io, timeouts: {request: 31s}}]\n",
+            "line 3, column 48: registries[0].timeouts.request: a timeout is longer than 0s and at most 30s, the time that a whole look-up has",
+        ),
+        (
+            "registries: [{match: r.io, clientCertificate: {certificate: c.pem}}]\n",
+            "line 3, column 48: registries[0].clientCertificate: the key `key` is missing",
+        ),
+    ] {
+        assert_eq!(error(body), message);
     }
 }
 
@@ -179,6 +229,10 @@ fn mistakes_name_place_key_and_remedy() {
             "line 3, column 14: cache.ttl: `5` is not a duration; write a number with a unit (ms, s, m, h), such as `10s` or `1m30s`",
         ),
         (
+            "registries: [{match: r.io, maxConcurrent: 0}]\n",
+            "line 3, column 43: registries[0].maxConcurrent: `0` is not a usable number of look-ups at once; write 1 to 512",
+        ),
+        (
             "cache: {maxEntries: -1}\n",
             "line 3, column 21: cache.maxEntries: invalid u64",
         ),
@@ -204,7 +258,7 @@ fn mistakes_name_place_key_and_remedy() {
         ),
         (
             "registries: [{match: 'https://a.b'}]\n",
-            "line 3, column 22: registries[0].match: `https://a.b` has a scheme, which image names do not have; write `a.b` here, and the URL into `endpoints`",
+            "line 3, column 22: registries[0].match: `https://a.b` has a scheme, which image names do not have; write `a.b` here, and a URL into `registries[].endpoints`",
         ),
         (
             "customResources:\n- {group: apps, kind: Deployment, templates: [/b]}\n",
@@ -354,6 +408,10 @@ fn the_schema_knows_the_form_of_every_checked_text() {
     for at in [
         "/$defs/Pointer",
         "/$defs/Endpoint",
+        "/$defs/Cidr",
+        "/$defs/Network/properties/allowRegistries/items",
+        "/$defs/Network/properties/denyRegistries/items",
+        "/$defs/Timeouts/properties/connect",
         "/$defs/Skip/properties/registries/items",
         "/properties/excludedNamespaces/items",
     ] {

@@ -1,6 +1,9 @@
 //! Values of the file that are checked as they are read, so that an error has the place of the value.
 
+use std::net::IpAddr;
+
 use http::Uri;
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
@@ -81,6 +84,39 @@ impl TryFrom<String> for Endpoint {
     }
 }
 
+/// A network: `10.0.0.0/8`, `fd00::/8`, or a single address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(extend("pattern" = r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"))]
+pub struct Cidr(#[schemars(with = "String")] IpNet);
+
+impl Cidr {
+    /// The network.
+    pub fn net(&self) -> &IpNet {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let single = |text: &str| text.parse::<IpAddr>().map(IpNet::from).ok();
+        let Some(net) = text.parse::<IpNet>().ok().or_else(|| single(&text)) else {
+            return Err(format!(
+                "`{text}` is not a network; write it as `10.0.0.0/8`, or a single address"
+            ));
+        };
+        if net.trunc() != net {
+            return Err(format!(
+                "`{text}` has bits set behind its prefix; write `{}`",
+                net.trunc()
+            ));
+        }
+        Ok(Self(net))
+    }
+}
+
 pub(super) fn group<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     name(
         from,
@@ -115,24 +151,54 @@ fn name<'de, D: Deserializer<'de>>(from: D, wanted: &str) -> Result<String, D::E
     Ok(text)
 }
 
+pub(super) fn default_max_concurrent() -> u32 {
+    super::MAX_CONCURRENT
+}
+
+/// How many look-ups at once: some, and not more than may wait for one host.
+pub(super) fn max_concurrent<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = u32::deserialize(from)?;
+    if !(1..=512).contains(&number) {
+        return Err(de::Error::custom(format!(
+            "`{number}` is not a usable number of look-ups at once; write 1 to 512"
+        )));
+    }
+    Ok(number)
+}
+
 pub(super) fn registry_match<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
-    if let Some((_, host)) = text.split_once("://") {
-        return Err(de::Error::custom(format!(
-            "`{text}` has a scheme, which image names do not have; write `{host}` here, and the URL into `endpoints`"
-        )));
+    check_match(&text).map_err(de::Error::custom)?;
+    Ok(text)
+}
+
+pub(super) fn registry_matches<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    for text in &texts {
+        check_match(text).map_err(de::Error::custom)?;
     }
-    let (host, path) = text.split_once('/').unwrap_or((&text, ""));
+    Ok(texts)
+}
+
+fn check_match(text: &str) -> Result<(), String> {
+    if let Some((_, host)) = text.split_once("://") {
+        return Err(format!(
+            "`{text}` has a scheme, which image names do not have; write `{host}` here, and a URL into `registries[].endpoints`"
+        ));
+    }
+    let (host, path) = text.split_once('/').unwrap_or((text, ""));
     let strange = |c: char| c.is_whitespace() || c.is_control() || "?#@\\".contains(c);
     if host.is_empty() || text.contains(strange) {
-        return Err(de::Error::custom(format!(
+        return Err(format!(
             "`{text}` is not a registry; write its host as it stands in image names, such as `registry.example:5000`"
-        )));
+        ));
     }
     if path.contains('*') {
-        return Err(de::Error::custom(format!(
+        return Err(format!(
             "`{text}` has a `*` in its path, where it has no meaning; end it before"
-        )));
+        ));
     }
-    Ok(text)
+    Ok(())
 }

@@ -97,6 +97,41 @@ fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     }
 }
 
+/// What becomes of a review when the digest of an image could not be looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// The image stays as it is, and only the audit log is told.
+    Allow,
+    /// The image stays as it is, and the user is warned.
+    #[default]
+    Warn,
+    /// The review is refused, and nothing is changed. An image that keeps the digest it has is only warned of.
+    Deny,
+}
+
+/// The action for each class of failed look-ups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Errors {
+    /// The registry has no such repository or tag.
+    pub not_found: Action,
+    /// The registry wants credentials, or none of those tried was accepted.
+    pub unauthorized: Action,
+    /// The registry knows who asks, and refuses.
+    pub forbidden: Action,
+    /// The registry has been asked too often.
+    pub rate_limited: Action,
+    /// The registry cannot be reached, or is out of order.
+    pub unavailable: Action,
+    /// There was no answer in time.
+    pub timed_out: Action,
+    /// surepull itself refuses to ask there.
+    pub refused: Action,
+    /// The answer cannot be trusted to be that of a registry.
+    pub invalid: Action,
+}
+
 /// Pinning of tags to digests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -105,6 +140,12 @@ pub struct Pin {
     pub targets: Targets,
     /// Which images are left as they are.
     pub skip: Skip,
+    /// Whether each digest that a registry names is checked by a second request, for the manifest of that digest: whether
+    /// it is there, and its bytes are what the digest says.
+    #[schemars(extend("default" = false))]
+    pub verify: bool,
+    /// What is done when a look-up fails.
+    pub errors: Errors,
 }
 
 /// All that the mutation room is told by the configuration.

@@ -2,29 +2,40 @@
 
 use std::sync::Arc;
 
-use crate::image::Digest;
+use crate::image::{Digest, Reference};
 use crate::workload::{List, Presence, Text};
 
 use super::draft::{Image, Planned, pod};
 use super::edit::{Change, Edit, Field, place};
 use super::notes::{annotation_value, warnings};
-use super::{Account, Draft, Mode, Record, json_patch, pull_secrets};
+use super::{Account, Action, Draft, Mode, Record, json_patch, pull_secrets};
 
 /// The answers to a draft's questions.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// A digest for each question, in the order of [`Draft::questions`], or a sentence that says why there is none.
-    pub digests: Vec<Result<Digest, String>>,
+    /// A digest for each question, in the order of [`Draft::questions`], or why there is none.
+    pub digests: Vec<Result<Digest, Failure>>,
     /// The account, if it was asked for and is known.
     pub account: Option<Arc<Account>>,
     /// What else the user has to know: sentences.
     pub remarks: Vec<String>,
 }
 
+/// Why there is no digest, and what follows from that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A sentence for the user.
+    pub why: String,
+    /// What the configuration says of such failures.
+    pub action: Action,
+}
+
 /// What comes of a review.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome<'r> {
-    /// What is to be changed, in a fixed order; in audit mode, what would be.
+    /// Why the object is refused, if it is: a sentence for the user. In audit mode nothing is.
+    pub denied: Option<String>,
+    /// What is to be changed, in a fixed order; in audit mode, what would be; nothing of an object that is refused.
     pub edits: Vec<Edit<'r>>,
     /// Whether the edits are made.
     pub mode: Mode,
@@ -48,7 +59,7 @@ impl<'r> Draft<'r> {
     pub fn settle(self, facts: &Facts) -> Outcome<'r> {
         let mut edits = Vec::with_capacity(2 * self.slots.len() + 2);
         let mut record = Keeper::new(&self);
-        let mut failures = Vec::new();
+        let mut failures = Failures::default();
         for planned in &self.slots {
             let (image, failure) = image(planned, facts);
             failures.extend(failure);
@@ -58,8 +69,9 @@ impl<'r> Draft<'r> {
         edits.extend(self.pull_secrets(facts.account.as_deref()));
         edits.extend(self.annotation(&record));
         match self.settings.mode {
-            Mode::Enforce => enforced(edits, &record.record, failures, &facts.remarks),
-            Mode::Audit => audited(edits, failures, &facts.remarks),
+            Mode::Enforce if !failures.denied.is_empty() => denied(&failures, &facts.remarks),
+            Mode::Enforce => enforced(edits, &record.record, &failures, &facts.remarks),
+            Mode::Audit => audited(edits, &failures, &facts.remarks),
         }
     }
 
@@ -119,11 +131,62 @@ impl<'r> Draft<'r> {
     }
 }
 
-/// The edits are made; the auditor hears what is pinned, everybody what could not be.
+/// Sentences about the images that could not be pinned, by what follows from that.
+#[derive(Default)]
+struct Failures {
+    allowed: Vec<String>,
+    warned: Vec<String>,
+    denied: Vec<String>,
+}
+
+impl Failures {
+    /// All sentences, as the auditor reads them.
+    fn note(&self) -> Option<String> {
+        let all = [&self.denied, &self.warned, &self.allowed];
+        let all = all.into_iter().flatten();
+        annotation_value(all.map(|failure| format!("surepull: {failure}")))
+    }
+
+    /// What the user is warned of: these failures, and remarks.
+    fn warnings<'f>(&'f self, remarks: &'f [String]) -> impl Iterator<Item = String> + 'f {
+        let warned = self.warned.iter();
+        let warned = warned.map(|failure| format!("surepull: {failure}"));
+        warned.chain(remarks.iter().cloned())
+    }
+}
+
+impl Extend<Failure> for Failures {
+    fn extend<T: IntoIterator<Item = Failure>>(&mut self, failures: T) {
+        for Failure { why, action } in failures {
+            match action {
+                Action::Allow => self.allowed.push(why),
+                Action::Warn => self.warned.push(why),
+                Action::Deny => self.denied.push(why),
+            }
+        }
+    }
+}
+
+/// Nothing is changed, because the object is refused.
+fn denied<'r>(failures: &Failures, remarks: &[String]) -> Outcome<'r> {
+    let sentences = failures.denied.iter();
+    Outcome {
+        denied: annotation_value(sentences.map(|failure| format!("surepull: {failure}"))),
+        warnings: warnings(&failures.warnings(remarks).collect::<Vec<_>>()),
+        audit: failures
+            .note()
+            .map(|value| ("unpinned", value))
+            .into_iter()
+            .collect(),
+        ..Outcome::default()
+    }
+}
+
+/// The edits are made; the auditor hears what is pinned and what could not be, the user what is to be warned of.
 fn enforced<'r>(
     edits: Vec<Edit<'r>>,
     record: &Record,
-    mut failures: Vec<String>,
+    failures: &Failures,
     remarks: &[String],
 ) -> Outcome<'r> {
     let mut audit = Vec::new();
@@ -133,31 +196,36 @@ fn enforced<'r>(
             .map(|(slot, digest)| [slot, "=", digest].concat());
         audit.extend(annotation_value(pinned).map(|value| ("pinned", value)));
     }
-    audit.extend(annotation_value(&failures).map(|value| ("unpinned", value)));
-    failures.extend_from_slice(remarks);
+    audit.extend(failures.note().map(|value| ("unpinned", value)));
     Outcome {
         edits,
-        mode: Mode::Enforce,
-        warnings: warnings(&failures),
+        warnings: warnings(&failures.warnings(remarks).collect::<Vec<_>>()),
         audit,
+        ..Outcome::default()
     }
 }
 
-/// No edit is made; everybody hears what would have been.
-fn audited<'r>(edits: Vec<Edit<'r>>, failures: Vec<String>, remarks: &[String]) -> Outcome<'r> {
+/// Neither is an edit made nor the object refused; everybody hears what would have been.
+fn audited<'r>(edits: Vec<Edit<'r>>, failures: &Failures, remarks: &[String]) -> Outcome<'r> {
     let told = edits.iter().filter(|edit| edit.field != Field::Annotation);
-    let mut notes: Vec<String> = told.map(|edit| format!("surepull would {edit}")).collect();
-    let audit = annotation_value(&notes)
-        .map(|value| ("would-change", value))
-        .into_iter()
-        .collect();
-    notes.extend(failures);
-    notes.extend_from_slice(remarks);
+    let changes: Vec<String> = told.map(|edit| format!("surepull would {edit}")).collect();
+    let denials = failures.denied.iter();
+    let denials = denials.map(|failure| format!("surepull would deny: {failure}"));
+    let mut notes: Vec<String> = denials.collect();
+    let would_deny = annotation_value(&notes).map(|value| ("would-deny", value));
+    let would_change = annotation_value(&changes).map(|value| ("would-change", value));
+    let unpinned = failures.note().map(|value| ("unpinned", value));
+    notes.extend(changes);
+    notes.extend(failures.warnings(remarks));
     Outcome {
         edits,
         mode: Mode::Audit,
         warnings: warnings(&notes),
-        audit,
+        audit: [would_deny, would_change, unpinned]
+            .into_iter()
+            .flatten()
+            .collect(),
+        denied: None,
     }
 }
 
@@ -167,8 +235,8 @@ struct NewImage<'f> {
     digest: Option<&'f Digest>,
 }
 
-/// The new image of a slot, if it gets one, and what to say if it should have got one.
-fn image<'f>(planned: &Planned<'_>, facts: &'f Facts) -> (Option<NewImage<'f>>, Option<String>) {
+/// The new image of a slot, if it gets one, and what follows if it should have got one.
+fn image<'f>(planned: &Planned<'_>, facts: &'f Facts) -> (Option<NewImage<'f>>, Option<Failure>) {
     let keep = |text: &str| NewImage {
         text: text.to_owned(),
         digest: None,
@@ -185,23 +253,37 @@ fn image<'f>(planned: &Planned<'_>, facts: &'f Facts) -> (Option<NewImage<'f>>, 
                 None,
             ),
             answer => {
-                let why = answer
-                    .and_then(|answer| answer.as_ref().err())
-                    .map_or("no answer", |why| why);
-                let slot = planned.slot;
-                let name = slot.name.as_deref().unwrap_or_default();
-                let slot = place(slot.kind, slot.index, name, &planned.template.at);
-                let state = if fallback.is_some() {
-                    "keeps the digest it has"
-                } else {
-                    "is not pinned"
-                };
+                let failure = answer.and_then(|answer| answer.as_ref().err());
                 (
                     fallback.map(keep),
-                    Some(format!("surepull: {slot}: image {written} {state}: {why}")),
+                    Some(unpinned(planned, written, fallback, failure)),
                 )
             }
         },
+    }
+}
+
+/// What follows where an image gets no digest. One that keeps the digest it has is certain, and nothing to refuse.
+fn unpinned(
+    planned: &Planned<'_>,
+    image: Reference<'_>,
+    fallback: Option<&str>,
+    failure: Option<&Failure>,
+) -> Failure {
+    let slot = planned.slot;
+    let name = slot.name.as_deref().unwrap_or_default();
+    let slot = place(slot.kind, slot.index, name, &planned.template.at);
+    let (why, action) = failure.map_or(("no answer", Action::Warn), |failure| {
+        (&failure.why, failure.action)
+    });
+    let (state, action) = match (fallback, action) {
+        (Some(_), Action::Deny) => ("keeps the digest it has", Action::Warn),
+        (Some(_), action) => ("keeps the digest it has", action),
+        (None, action) => ("is not pinned", action),
+    };
+    Failure {
+        why: format!("{slot}: image {image} {state}: {why}"),
+        action,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rules for one object, as tables; `tests/vectors_mutation.rs` and `tests/property.rs` have the breadth.
 
+mod errors;
+
 use std::sync::Arc;
 
 use serde::de::DeserializeSeed;
@@ -57,7 +59,10 @@ fn run(
         .collect();
     let answer = |question: &Question<'_>| {
         if question.image.path().contains("gone") {
-            Err("manifest unknown".to_owned())
+            Err(Failure {
+                why: "manifest unknown".to_owned(),
+                action: Action::Warn,
+            })
         } else {
             Ok(digest(content))
         }

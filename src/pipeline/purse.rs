@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::cluster::{Answer, Cluster, Unreadable};
 use crate::credentials::Keyring;
 use crate::mutation::{AccountQuestion, Puller, clean};
-use crate::registry::{Class, Error};
+use crate::registry::Error;
 
 /// Of how many templates of one object the pull secrets are read, and how many of each: more than anybody has use for.
 const TEMPLATES: usize = 16;
@@ -111,10 +111,7 @@ impl Purse {
 
     /// What may help against this error, where a pull secret is missing that could have made a difference.
     pub(super) fn remedy(&self, error: &Error) -> Option<String> {
-        let may_help = match error.class() {
-            Class::NotFound | Class::Unauthorized | Class::Forbidden | Class::RateLimited => true,
-            Class::Unavailable | Class::TimedOut | Class::Refused | Class::Invalid => false,
-        };
+        let may_help = error.class().may_depend_on_credential();
         let reasons = &self.unread[..self.unread.len().min(REASONS)];
         (may_help && !reasons.is_empty()).then(|| reasons.join("; "))
     }

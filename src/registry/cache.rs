@@ -1,37 +1,29 @@
-//! Answers that are remembered, and look-ups that are shared.
+//! Answers that are remembered.
 //!
 //! An answer belongs to an image and an audience, the credentials it was asked with: what one tenant may see is never
-//! told to another.
+//! told to another, not even when its registry is out of order.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant as StdInstant};
 
 use moka::sync::Cache;
 use moka::{Equivalent, Expiry};
-use secrecy::ExposeSecret;
-use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use super::Image;
+use super::audience::Audience;
 use super::error::Error;
 use crate::config;
-use crate::credentials::Credential;
 use crate::image::Digest;
+
+/// What an entry takes besides what it holds: its places in the cache's tables, and allocations.
+const OVERHEAD: usize = 256;
 
 /// What a look-up comes to; an error is an answer too.
 pub(super) type Answer = Result<Digest, Arc<Error>>;
-
-/// Whose an answer is: nobody's in particular, or a keyed hash of the credentials in their order.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Audience(Option<[u8; 32]>);
-
-/// Makes audiences; its key differs from process to process, so that a hash tells nothing outside of it.
-#[derive(Clone)]
-pub(super) struct Audiences([u8; 32]);
 
 /// Under what an answer is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,61 +46,33 @@ pub(super) struct Entry {
     pub(super) ended: Instant,
 }
 
+/// The last answer, and the digest of the last good one.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) entry: Entry,
+    good: Option<Good>,
+    in_use: AtomicBool,
+}
+
+/// A digest, and when it was found.
+#[derive(Clone, Debug)]
+struct Good {
+    digest: Digest,
+    found: Instant,
+}
+
 /// All remembered answers.
 #[derive(Clone)]
-pub(super) struct Answers(Cache<Key, Entry>);
+pub(super) struct Answers {
+    kept: Cache<Key, Arc<Kept>>,
+    lifetimes: Lifetimes,
+}
 
-struct Lifetime {
+#[derive(Clone, Copy, Debug)]
+struct Lifetimes {
     positive: Duration,
     negative: Duration,
-}
-
-// === impl Audience ===
-
-impl Audiences {
-    pub(super) fn new() -> Result<Self, rustls::Error> {
-        let mut key = [0; 32];
-        let provider = rustls::crypto::ring::default_provider();
-        provider
-            .secure_random
-            .fill(&mut key)
-            .map_err(|_| rustls::Error::FailedToGetRandomBytes)?;
-        Ok(Self(key))
-    }
-
-    /// The audience of these credentials. Where they were found makes no difference.
-    pub(super) fn of(&self, credentials: &[Credential]) -> Audience {
-        if credentials.is_empty() {
-            return Audience(None);
-        }
-        let mut hash = Sha256::new_with_prefix(self.0);
-        for credential in credentials {
-            for part in [
-                credential.username.expose_secret(),
-                credential.password.expose_secret(),
-            ] {
-                hash.update((part.len() as u64).to_le_bytes());
-                hash.update(part);
-            }
-        }
-        Audience(Some(hash.finalize().into()))
-    }
-}
-
-impl fmt::Debug for Audiences {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Audiences").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Audience {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() {
-            "Audience(credentials)"
-        } else {
-            "Audience(anonymous)"
-        })
-    }
+    stale: Duration,
 }
 
 // === impl Key ===
@@ -118,6 +82,17 @@ impl Key {
         Self {
             image: image.detached(),
             audience,
+        }
+    }
+
+    pub(super) fn image(&self) -> &Image<'static> {
+        &self.image
+    }
+
+    fn borrowed(&self) -> Borrowed<'_> {
+        Borrowed {
+            image: &self.image,
+            audience: self.audience,
         }
     }
 }
@@ -136,49 +111,167 @@ impl Equivalent<Key> for Borrowed<'_> {
     }
 }
 
-// === impl Answers ===
+// === impl Kept ===
 
-impl Expiry<Key, Entry> for Lifetime {
-    fn expire_after_create(&self, _: &Key, entry: &Entry, _: StdInstant) -> Option<Duration> {
-        Some(if entry.answer.is_ok() {
+impl Kept {
+    /// Takes note that somebody uses a digest; whether nobody did before.
+    pub(super) fn is_first_use(&self) -> bool {
+        // Read first: of a value that is only read, each processor has a copy.
+        self.entry.answer.is_ok()
+            && !self.in_use.load(Ordering::Relaxed)
+            && !self.in_use.swap(true, Ordering::Relaxed)
+    }
+}
+
+// === impl Lifetimes ===
+
+impl Lifetimes {
+    /// Whether an answer may be used without asking again.
+    fn is_fresh(self, entry: &Entry) -> bool {
+        let lifetime = if entry.answer.is_ok() {
             self.positive
         } else {
             self.negative
-        })
+        };
+        entry.ended.elapsed() < lifetime
+    }
+
+    /// How long a digest may still be used where there is no better answer.
+    fn left(self, good: &Good) -> Duration {
+        if self.stale.is_zero() {
+            return Duration::ZERO;
+        }
+        let limit = self.positive.saturating_add(self.stale);
+        limit.saturating_sub(good.found.elapsed())
+    }
+}
+
+/// When the cache may let go of what it holds; whether it may still be used is decided when it is asked for.
+impl Expiry<Key, Arc<Kept>> for Lifetimes {
+    fn expire_after_create(&self, _: &Key, kept: &Arc<Kept>, _: StdInstant) -> Option<Duration> {
+        let fresh = if kept.entry.answer.is_ok() {
+            self.positive
+        } else {
+            self.negative
+        };
+        let good = kept.good.as_ref().map(|good| self.left(good));
+        Some(fresh.max(good.unwrap_or_default()))
     }
 
     fn expire_after_update(
         &self,
         key: &Key,
-        entry: &Entry,
+        kept: &Arc<Kept>,
         now: StdInstant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        self.expire_after_create(key, entry, now)
+        self.expire_after_create(key, kept, now)
     }
 }
 
+// === impl Answers ===
+
 impl Answers {
     pub(super) fn new(settings: &config::Cache) -> Self {
-        let lifetime = Lifetime {
+        let lifetimes = Lifetimes {
             positive: settings.ttl,
             negative: settings.negative_ttl,
+            stale: settings.stale_if_error,
         };
-        Self(
-            Cache::builder()
-                .max_capacity(settings.max_entries)
-                .expire_after(lifetime)
-                .build(),
-        )
+        // Each entry weighs at least its share of the bytes, so that one bound by weight is a bound by number too.
+        let (bytes, entries) = (u64::from(settings.max_bytes), settings.max_entries);
+        let share = bytes.checked_div(entries).unwrap_or(u64::MAX).max(1);
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        let kept = Cache::builder()
+            .max_capacity(if entries == 0 { 0 } else { bytes })
+            .weigher(move |key: &Key, kept: &Arc<Kept>| {
+                let size = u32::try_from(size(key, kept)).unwrap_or(u32::MAX);
+                size.max(share)
+            })
+            .expire_after(lifetimes)
+            .build();
+        Self { kept, lifetimes }
     }
 
-    pub(super) fn get(&self, image: &Image, audience: Audience) -> Option<Entry> {
-        self.0.get(&Borrowed { image, audience })
+    /// What may be used without asking again.
+    pub(super) fn get(&self, image: &Image, audience: Audience) -> Option<Arc<Kept>> {
+        let kept = self.kept.get(&Borrowed { image, audience })?;
+        self.lifetimes.is_fresh(&kept.entry).then_some(kept)
     }
 
-    pub(super) fn insert(&self, key: Key, entry: Entry) {
-        self.0.insert(key, entry);
+    /// Whether this is what is remembered still.
+    pub(super) fn is_current(&self, key: &Key, kept: &Arc<Kept>) -> bool {
+        let current = self.kept.get(&key.borrowed());
+        current.is_some_and(|current| Arc::ptr_eq(&current, kept))
     }
+
+    /// How long a digest is used without asking again.
+    pub(super) fn ttl(&self) -> Duration {
+        self.lifetimes.positive
+    }
+
+    /// The last good digest, and how old it is, if it is not too old for when the registry cannot be asked.
+    pub(super) fn last_good(
+        &self,
+        image: &Image,
+        audience: Audience,
+    ) -> Option<(Digest, Duration)> {
+        let kept = self.kept.get(&Borrowed { image, audience })?;
+        let good = kept.good.as_ref()?;
+        let usable = !self.lifetimes.left(good).is_zero();
+        usable.then(|| (good.digest.clone(), good.found.elapsed()))
+    }
+
+    /// Remembers an answer. One of unavailability takes nothing away: not from a digest that is still fresh, and the last
+    /// good one stays known behind it. Any other error ends what was known: who is no longer authorized, for one, is not
+    /// told what he was once.
+    ///
+    /// Answers for the same key must not be remembered at the same time.
+    pub(super) fn remember(&self, key: Key, entry: Entry) {
+        let good = match &entry.answer {
+            Ok(digest) => Some(Good {
+                digest: digest.clone(),
+                found: entry.ended,
+            }),
+            Err(error) if error.is_unavailability() => {
+                let before = self.kept.get(&key.borrowed());
+                let fresh = |kept: &Arc<Kept>| {
+                    kept.entry.answer.is_ok() && self.lifetimes.is_fresh(&kept.entry)
+                };
+                if before.as_ref().is_some_and(fresh) {
+                    return;
+                }
+                before.and_then(|kept| kept.good.clone())
+            }
+            Err(_) => None,
+        };
+        let in_use = AtomicBool::new(false);
+        let kept = Kept {
+            entry,
+            good,
+            in_use,
+        };
+        self.kept.insert(key, Arc::new(kept));
+    }
+}
+
+/// How many bytes an entry takes, roughly.
+fn size(key: &Key, kept: &Kept) -> usize {
+    let Image {
+        registry,
+        repository,
+        tag,
+    } = &key.image;
+    let answer = match &kept.entry.answer {
+        Ok(digest) => digest.as_str().len(),
+        Err(error) => size_of::<Error>() + error.to_string().len(),
+    };
+    let good = kept
+        .good
+        .as_ref()
+        .map_or(0, |good| good.digest.as_str().len());
+    let text = registry.len() + repository.len() + tag.len() + answer + good;
+    OVERHEAD + size_of::<Key>() + size_of::<Kept>() + text
 }
 
 impl fmt::Debug for Answers {
@@ -187,123 +280,5 @@ impl fmt::Debug for Answers {
     }
 }
 
-// === flights ===
-
-/// The look-ups under way: one at a time for each key. What the last one found stays in its lock for those who wait
-/// for it, whatever the cache does.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Flights(Arc<Mutex<HashMap<Key, Lock>>>);
-
-/// Held while a look-up is under way.
-pub(super) type Lock = Arc<AsyncMutex<Option<Entry>>>;
-
-/// A place in the line for one key; the line is given up when the last one leaves.
-#[derive(Debug)]
-pub(super) struct Place {
-    flights: Flights,
-    key: Key,
-    lock: Lock,
-}
-
-impl Flights {
-    /// Joins the line for a key.
-    pub(super) fn join(&self, key: Key) -> Place {
-        let mut lines = self.lines();
-        let lock = Arc::clone(lines.entry(key.clone()).or_default());
-        drop(lines);
-        Place {
-            flights: self.clone(),
-            key,
-            lock,
-        }
-    }
-
-    fn lines(&self) -> MutexGuard<'_, HashMap<Key, Lock>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Place {
-    /// The lock of the line. What is made of it must be dropped before the place is.
-    pub(super) fn lock(&self) -> Lock {
-        Arc::clone(&self.lock)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut lines = self.flights.lines();
-        // One share is the map's, one this place's.
-        if Arc::strong_count(&self.lock) == 2 {
-            lines.remove(&self.key);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn image(tag: &str) -> Image<'_> {
-        Image {
-            registry: "r.io".into(),
-            repository: "app".into(),
-            tag: tag.into(),
-        }
-    }
-
-    fn credential(username: &str, password: &str) -> Credential {
-        Credential {
-            username: username.into(),
-            password: password.into(),
-            source: "test".into(),
-        }
-    }
-
-    #[test]
-    fn an_answer_belongs_to_its_image_and_audience() {
-        let audiences = Audiences::new().unwrap();
-        let alice = audiences.of(&[credential("alice", "a")]);
-        let answers = Answers::new(&config::Cache::default());
-        let now = Instant::now();
-        let entry = Entry {
-            answer: Ok(Digest::of(b"x")),
-            began: now,
-            ended: now,
-        };
-        answers.insert(Key::new(&image("1"), alice), entry);
-        assert!(answers.get(&image("1"), alice).is_some());
-        assert!(answers.get(&image("2"), alice).is_none());
-        for other in [
-            audiences.of(&[]),
-            audiences.of(&[credential("bob", "a")]),
-            audiences.of(&[credential("alic", "ea")]),
-            audiences.of(&[credential("alice", "a"), credential("bob", "b")]),
-            Audiences::new().unwrap().of(&[credential("alice", "a")]),
-        ] {
-            assert!(answers.get(&image("1"), other).is_none());
-        }
-        assert!(!format!("{:?}", Key::new(&image("1"), alice)).contains("Some"));
-    }
-
-    #[tokio::test]
-    async fn a_line_is_given_up_by_its_last_member() {
-        let flights = Flights::default();
-        let audience = Audience(None);
-        let first = flights.join(Key::new(&image("1"), audience));
-        let second = flights.join(Key::new(&image("1"), audience));
-        let other = flights.join(Key::new(&image("2"), audience));
-        assert!(Arc::ptr_eq(&first.lock, &second.lock));
-        assert_eq!(flights.lines().len(), 2);
-        drop((first, other));
-        assert_eq!(flights.lines().len(), 1);
-        let guard = second.lock().lock_owned().await;
-        let third = flights.join(Key::new(&image("1"), audience));
-        drop(second);
-        assert!(third.lock().try_lock().is_err());
-        drop(guard);
-        assert!(third.lock().try_lock().is_ok());
-        drop(third);
-        assert_eq!(flights.lines().len(), 0);
-    }
-}
+mod tests;

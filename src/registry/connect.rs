@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,17 +16,16 @@ use http_body_util::Empty;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::guard;
+use super::guard::{self, Allowed};
+use super::proxy::{self, Known, Proxies};
+use super::tls::Tls;
+use crate::config::Timeouts;
 
-/// How long name resolution, TCP and TLS may take together.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long one address may take where there is another one to try.
 const ADDRESS_LIMIT: Duration = Duration::from_millis(1500);
 /// How long an unused connection is kept.
@@ -37,7 +35,7 @@ const IDLE_COUNT: usize = 16;
 /// How long the head of an answer may be.
 const HEAD_LIMIT: usize = 64 << 10;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// Scheme, host and port: what credentials and trust belong to.
@@ -52,15 +50,32 @@ pub(super) struct Origin {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trust(Arc<HashSet<Origin>>);
 
+/// Whether a registry is one that an entry of the configuration means, rather than one that it leads to.
+pub(super) type IsOwn = Arc<dyn Fn(&Origin) -> bool + Send + Sync>;
+
 /// A pool of connections with the same trust.
 #[derive(Clone)]
 pub(super) struct Wire {
     pub(super) client: Client<Connector, Empty<Bytes>>,
+    /// How long an answer may take to begin, and again to end.
+    pub(super) limit: Duration,
+}
+
+/// How the connections of a pool are made.
+pub(super) struct Manner {
+    pub(super) tls: Tls,
+    pub(super) is_own: IsOwn,
+    pub(super) trust: Trust,
+    /// What is allowed wherever it leads, and what only to the entry's own registries.
+    pub(super) allowed: Allowed,
+    pub(super) own_allowed: Allowed,
+    pub(super) proxies: Proxies,
+    pub(super) timeouts: Timeouts,
 }
 
 /// A connection was not made because of where it would have led.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} is {kind}, and not configured as an endpoint")]
+#[error("{host} is {kind}, which the configuration does not allow")]
 pub(super) struct Refusal {
     host: String,
     kind: &'static str,
@@ -68,8 +83,8 @@ pub(super) struct Refusal {
 
 /// A connection took too long to come about.
 #[derive(Debug, thiserror::Error)]
-#[error("no connection within {} s", CONNECT_LIMIT.as_secs())]
-pub(super) struct TooSlow;
+#[error("no connection within {} s", .0.as_secs_f64())]
+pub(super) struct TooSlow(Duration);
 
 // === impl Origin ===
 
@@ -100,6 +115,15 @@ impl Origin {
     pub(super) fn is_https(&self) -> bool {
         self.https
     }
+
+    /// The host in small letters, an IPv6 address without brackets.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
 }
 
 impl Trust {
@@ -111,24 +135,36 @@ impl Trust {
 // === impl Wire ===
 
 impl Wire {
-    pub(super) fn new(roots: Arc<RootCertStore>, trust: Trust) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let tls = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(Dial { trust });
+    pub(super) fn new(manner: Manner) -> Self {
+        let dial = Dial {
+            trust: manner.trust,
+            allowed: manner.allowed,
+            own_allowed: manner.own_allowed,
+            is_own: Arc::clone(&manner.is_own),
+            proxies: manner.proxies,
+            limit: manner.timeouts.connect,
+        };
+        let https = |tls: ClientConfig| {
+            HttpsConnectorBuilder::new()
+                .with_tls_config(tls)
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(dial.clone())
+        };
+        let connector = Connector {
+            any: https(manner.tls.any),
+            own: manner.tls.own.map(https),
+            is_own: manner.is_own,
+            limit: manner.timeouts.connect,
+        };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_max_idle_per_host(IDLE_COUNT)
             .http1_max_buf_size(HEAD_LIMIT)
-            .build(Connector { tls });
-        Ok(Self { client })
+            .build(connector);
+        let limit = manner.timeouts.request;
+        Self { client, limit }
     }
 }
 
@@ -138,38 +174,15 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// The system's certificate authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are heeded), or where there are none, as in
-/// an image from scratch, Mozilla's.
-pub(super) fn system_roots() -> Arc<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    Arc::new(roots)
-}
-
-/// These and the certificate authorities of a PEM file.
-pub(super) fn with_ca(roots: &RootCertStore, path: &Path) -> Result<Arc<RootCertStore>, String> {
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| error.to_string())?;
-    if certificates.is_empty() {
-        return Err("holds no certificate".to_owned());
-    }
-    let mut roots = roots.clone();
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    Ok(Arc::new(roots))
-}
-
 // === impl Connector ===
 
-/// A connection of [`Dial`] with TLS where the URL says so, all within [`CONNECT_LIMIT`].
+/// A connection of [`Dial`] with TLS where the URL says so, all within a time.
 #[derive(Clone)]
 pub(super) struct Connector {
-    tls: HttpsConnector<Dial>,
+    any: HttpsConnector<Dial>,
+    own: Option<HttpsConnector<Dial>>,
+    is_own: IsOwn,
+    limit: Duration,
 }
 
 impl Service<Uri> for Connector {
@@ -178,24 +191,34 @@ impl Service<Uri> for Connector {
     type Future = BoxFuture<Self::Response>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.tls.poll_ready(context)
+        // All of them are always ready.
+        self.any.poll_ready(context)
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
-        let connection = self.tls.call(url);
+        let is_own = |url: &Uri| Origin::of(url).is_some_and(|origin| (self.is_own)(&origin));
+        let connection = match &mut self.own {
+            Some(own) if is_own(&url) => own.call(url),
+            _ => self.any.call(url),
+        };
+        let limit = self.limit;
         Box::pin(async move {
-            timeout(CONNECT_LIMIT, connection)
-                .await
-                .map_err(|_| TooSlow)?
+            let connection = timeout(limit, connection).await;
+            connection.map_err(|_| TooSlow(limit))?
         })
     }
 }
 
 /// A TCP connection to an address that has been checked after name resolution, so that no second resolution can
-/// answer differently.
+/// answer differently; or a tunnel through a proxy, as far as can be checked.
 #[derive(Clone)]
 pub(super) struct Dial {
     trust: Trust,
+    allowed: Allowed,
+    own_allowed: Allowed,
+    is_own: IsOwn,
+    proxies: Proxies,
+    limit: Duration,
 }
 
 impl Service<Uri> for Dial {
@@ -208,52 +231,74 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
-        let trust = self.trust.clone();
+        let dial = self.clone();
         Box::pin(async move {
             let origin = Origin::of(&url).ok_or("not an address of a registry")?;
-            let stream = dial(&trust, &origin).await?;
+            if let Some(proxy) = dial.proxies.of(&url) {
+                dial.check_name(&origin)?;
+                return proxy.tunnel(url).await;
+            }
+            let stream = dial.connect(&origin).await?;
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })
     }
 }
 
-async fn dial(trust: &Trust, origin: &Origin) -> Result<TcpStream, BoxError> {
-    let resolved = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
-    let resolved: Vec<SocketAddr> = resolved
-        .map_err(|error| format!("name resolution: {error}"))?
-        .collect();
-    let trusted = trust.0.contains(origin);
-    let objection = |address: &SocketAddr| {
-        if trusted {
-            None
-        } else {
-            guard::objection(address.ip())
+impl Dial {
+    /// What is wrong with an address, if anything.
+    fn objection(&self, origin: &Origin, address: IpAddr) -> Option<&'static str> {
+        if self.trust.0.contains(origin) {
+            return guard::objection_to_named(&origin.host, address);
         }
-    };
-    let allowed: Vec<SocketAddr> = resolved
-        .iter()
-        .copied()
-        .filter(|address| objection(address).is_none())
-        .collect();
-    if let (true, Some(kind)) = (allowed.is_empty(), resolved.iter().find_map(objection)) {
-        let host = origin.host.clone();
-        return Err(Refusal { host, kind }.into());
+        let objection = self.allowed.objection(address)?;
+        if (self.is_own)(origin) {
+            return self.own_allowed.objection(address);
+        }
+        Some(objection)
     }
-    let mut failure: BoxError = "name resolution gives no address".into();
-    for (index, address) in allowed.iter().enumerate() {
-        let limit = if index + 1 < allowed.len() {
-            ADDRESS_LIMIT
-        } else {
-            CONNECT_LIMIT
+
+    /// Checks what can be checked of a host that a proxy will resolve.
+    fn check_name(&self, origin: &Origin) -> Result<(), Refusal> {
+        let kind = match proxy::known(&origin.host) {
+            Known::Inside if !self.trust.0.contains(origin) => Some("a name from inside"),
+            Known::Address(address) => self.objection(origin, address),
+            Known::Inside | Known::Nothing => None,
         };
-        match timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => failure = error.into(),
-            Err(_) => failure = TooSlow.into(),
-        }
+        let host = origin.host.clone();
+        kind.map_or(Ok(()), |kind| Err(Refusal { host, kind }))
     }
-    Err(failure)
+
+    async fn connect(&self, origin: &Origin) -> Result<TcpStream, BoxError> {
+        let resolved = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
+        let resolved: Vec<SocketAddr> = resolved
+            .map_err(|error| format!("name resolution: {error}"))?
+            .collect();
+        let objection = |address: &SocketAddr| self.objection(origin, address.ip());
+        let allowed: Vec<SocketAddr> = resolved
+            .iter()
+            .copied()
+            .filter(|address| objection(address).is_none())
+            .collect();
+        if let (true, Some(kind)) = (allowed.is_empty(), resolved.iter().find_map(objection)) {
+            let host = origin.host.clone();
+            return Err(Refusal { host, kind }.into());
+        }
+        let mut failure: BoxError = "name resolution gives no address".into();
+        for (index, address) in allowed.iter().enumerate() {
+            let limit = if index + 1 < allowed.len() {
+                ADDRESS_LIMIT
+            } else {
+                self.limit
+            };
+            match timeout(limit, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failure = error.into(),
+                Err(_) => failure = TooSlow(limit).into(),
+            }
+        }
+        Err(failure)
+    }
 }
 
 #[cfg(test)]
@@ -291,11 +336,18 @@ mod tests {
             "https://[::ffff:127.0.0.1]:1",
         ] {
             let origin = Origin::of(&url.parse().unwrap()).unwrap();
-            let error = dial(&Trust::default(), &origin).await.unwrap_err();
+            let mut dial = Dial {
+                trust: Trust::default(),
+                allowed: Allowed::default(),
+                own_allowed: Allowed::default(),
+                is_own: Arc::new(|_| true),
+                proxies: Proxies::from_env().unwrap(),
+                limit: Timeouts::default().connect,
+            };
+            let error = dial.connect(&origin).await.unwrap_err();
             assert!(error.is::<Refusal>(), "{url}: {error}");
-            let error = dial(&Trust::new([origin.clone()]), &origin)
-                .await
-                .unwrap_err();
+            dial.trust = Trust::new([origin.clone()]);
+            let error = dial.connect(&origin).await.unwrap_err();
             assert!(!error.is::<Refusal>(), "{url}: {error}");
         }
     }

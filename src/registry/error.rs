@@ -55,7 +55,7 @@ pub enum Error {
         image: String,
         /// The registry's own words.
         said: Said,
-        /// What the registry's `Retry-After` asks for, where it is given in seconds.
+        /// What the registry's `Retry-After` asks for.
         retry_after: Option<Duration>,
     },
     /// The registry cannot be reached, or is out of order.
@@ -69,8 +69,10 @@ pub enum Error {
         why: String,
         /// The registry's own words.
         said: Said,
-        /// Whether there was an HTTP answer at all.
-        reached: bool,
+        /// The HTTP status, if there was an answer at all.
+        status: Option<u16>,
+        /// What its `Retry-After` asks for.
+        retry_after: Option<Duration>,
     },
     /// There was no answer in time.
     #[error("{registry}: no answer about {image} in time ({why})")]
@@ -81,6 +83,18 @@ pub enum Error {
         image: String,
         /// Which limit passed.
         why: String,
+    },
+    /// Nobody was asked: not again so soon, or not this many at once.
+    #[error("{registry}: not asked about {image}: {why}")]
+    Withheld {
+        /// The registry's host.
+        registry: String,
+        /// Repository and tag.
+        image: String,
+        /// What stands against it, and for how long.
+        why: String,
+        /// The class of what came before.
+        class: Class,
     },
     /// surepull itself refuses to go where the image, a redirect or a token realm points.
     #[error("{registry}: refused to ask about {image}: {why}")]
@@ -106,7 +120,7 @@ pub enum Error {
     },
 }
 
-/// The classes of [`Error`], for metrics and for the action that the configuration names for each.
+/// The classes of [`Error`], each named after its main variant, for metrics and for the action that the configuration names for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// [`Error::NotFound`]
@@ -150,6 +164,7 @@ impl Error {
             Self::RateLimited { .. } => Class::RateLimited,
             Self::Unavailable { .. } => Class::Unavailable,
             Self::TimedOut { .. } => Class::TimedOut,
+            Self::Withheld { class, .. } => *class,
             Self::Refused { .. } => Class::Refused,
             Self::Invalid { .. } => Class::Invalid,
         }
@@ -160,9 +175,13 @@ impl Error {
         self.class().remedy()
     }
 
-    /// Whether another endpoint of the same registry may know better.
+    /// Whether it says nothing about the image, only that the registry does not answer now: another endpoint of it may
+    /// know better, and what was known before still counts for a while.
     pub(super) fn is_unavailability(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::TimedOut { .. })
+        matches!(
+            self.class(),
+            Class::Unavailable | Class::TimedOut | Class::RateLimited
+        )
     }
 
     /// Whether it says no more than that these credentials were not enough.
@@ -170,11 +189,16 @@ impl Error {
         matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. })
     }
 
+    /// Whether nobody was asked.
+    pub(super) fn is_withheld(&self) -> bool {
+        matches!(self, Self::Withheld { .. })
+    }
+
     /// Whether other credentials may lead to another outcome: not where none was ever sent.
     pub(super) fn may_depend_on_credential(&self) -> bool {
         !matches!(
             self,
-            Self::Refused { .. } | Self::TimedOut { .. } | Self::Unavailable { reached: false, .. }
+            Self::Refused { .. } | Self::TimedOut { .. } | Self::Unavailable { status: None, .. }
         )
     }
 }
@@ -196,6 +220,14 @@ impl Class {
         }
     }
 
+    /// Whether other credentials may lead to another answer.
+    pub fn may_depend_on_credential(self) -> bool {
+        match self {
+            Self::NotFound | Self::Unauthorized | Self::Forbidden | Self::RateLimited => true,
+            Self::Unavailable | Self::TimedOut | Self::Refused | Self::Invalid => false,
+        }
+    }
+
     /// What the user may do about an error of this class.
     pub fn remedy(self) -> &'static str {
         match self {
@@ -211,9 +243,7 @@ impl Class {
             Self::TimedOut => {
                 "try again: the look-up goes on and its answer is remembered for a while"
             }
-            Self::Refused => {
-                "name the registry's endpoint in surepull's configuration if it is to be trusted"
-            }
+            Self::Refused => "if it is to be trusted, have it allowed in surepull's configuration",
             Self::Invalid => {
                 "check that the name is that of a container registry, and what stands before it"
             }
@@ -292,7 +322,8 @@ impl Subject {
             image,
             why: why.into(),
             said: Said::default(),
-            reached: false,
+            status: None,
+            retry_after: None,
         }
     }
 
@@ -302,6 +333,16 @@ impl Subject {
             registry,
             image,
             why: why.into(),
+        }
+    }
+
+    pub(super) fn withheld(&self, class: Class, why: impl Into<String>) -> Error {
+        let (registry, image) = self.parts();
+        Error::Withheld {
+            registry,
+            image,
+            why: why.into(),
+            class,
         }
     }
 
@@ -360,7 +401,8 @@ impl Subject {
                 image,
                 why: format!("{whose} answers with status {}", status.as_u16()),
                 said,
-                reached: true,
+                status: Some(status.as_u16()),
+                retry_after,
             },
             code => Error::Invalid {
                 registry,

@@ -1,6 +1,6 @@
 //! One HTTP question and its answer: redirects, limits, and errors that name what happened.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, USER_AGENT};
@@ -14,8 +14,6 @@ use super::error::{Error, Said, Subject, clean};
 
 /// How many redirects are followed.
 const REDIRECT_LIMIT: usize = 3;
-/// How long one answer may take to begin, and again to end.
-const EXCHANGE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the body of an error may be to be read for its message.
 const ERROR_BODY_LIMIT: usize = 64 << 10;
 
@@ -42,6 +40,8 @@ pub(super) struct Reply {
     /// Whether it comes from another origin than the one that was asked.
     pub(super) foreign: bool,
     body: Incoming,
+    /// How long it may take to end.
+    limit: Duration,
     whom: &'static str,
 }
 
@@ -66,6 +66,7 @@ impl Wire {
                     headers: head.headers,
                     foreign: origin != first,
                     body,
+                    limit: self.limit,
                     whom: ask.whom,
                 });
             }
@@ -109,18 +110,28 @@ impl Wire {
             headers.insert(AUTHORIZATION, value.clone());
         }
         let host = clean(url.authority().map_or("", |authority| authority.as_str()));
-        match timeout(EXCHANGE_LIMIT, self.client.request(request)).await {
+        match timeout(self.limit, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(failure(subject, ask.whom, &host, &error)),
             Err(_) => Err(subject.timed_out(format!(
                 "{host} is silent for {} s",
-                EXCHANGE_LIMIT.as_secs()
+                self.limit.as_secs_f64()
             ))),
         }
     }
 }
 
 impl Reply {
+    /// How long the body is said to be.
+    pub(super) fn announced(&self) -> Option<usize> {
+        self.headers
+            .get(CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
+    }
+
     /// The whole body, if it is not longer than the limit.
     pub(super) async fn body(self, subject: &Subject, limit: usize) -> Result<Bytes, Error> {
         let too_long = || {
@@ -129,14 +140,10 @@ impl Reply {
                 self.whom
             ))
         };
-        let announced = self
-            .headers
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > limit as u64) {
+        if self.announced().is_some_and(|length| length > limit) {
             return Err(too_long());
         }
-        match timeout(EXCHANGE_LIMIT, Limited::new(self.body, limit).collect()).await {
+        match timeout(self.limit, Limited::new(self.body, limit).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
             Ok(Err(_)) => {
@@ -149,15 +156,12 @@ impl Reply {
     /// The error that this answer is, with the words of its body if it has any.
     pub(super) async fn error(self, subject: &Subject) -> Error {
         let (whom, status) = (self.whom, self.status);
-        let retry_after = self
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = self.headers.get(RETRY_AFTER).and_then(retry_after);
         let said = match self.body(subject, ERROR_BODY_LIMIT).await {
             Ok(body) => Said::from_body(&body),
             Err(_) => Said::default(),
         };
-        subject.status(whom, status, retry_after.map(Duration::from_secs), said)
+        subject.status(whom, status, retry_after, said)
     }
 }
 
@@ -193,6 +197,16 @@ fn failure(
         "no answer"
     };
     subject.unreachable(format!("{host}: {stage}: {}", clean(&cause.to_string())))
+}
+
+/// A `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3); none where that is over.
+fn retry_after(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    date.duration_since(SystemTime::now()).ok()
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -250,6 +264,33 @@ fn target(from: &Uri, location: Option<&HeaderValue>) -> Result<Uri, Objection> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(read("0"), Some(Duration::ZERO));
+        assert_eq!(read(" 120 "), Some(Duration::from_mins(2)));
+        assert_eq!(
+            read(&u64::MAX.to_string()),
+            Some(Duration::from_secs(u64::MAX))
+        );
+        let day = Duration::from_hours(24);
+        let tomorrow = read(&httpdate::fmt_http_date(SystemTime::now() + day)).unwrap();
+        assert!(
+            day / 2 < tomorrow && tomorrow <= day,
+            "a day less what passed: {tomorrow:?}"
+        );
+        for none in [
+            "",
+            "-1",
+            "1.5",
+            "soon",
+            "Fri, 31 Dec 1999 23:59:59 GMT",
+            "99999999999999999999",
+        ] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn redirects_lead_where_the_location_says_but_never_to_plain_http() {

@@ -4,6 +4,11 @@
 //! reach. Private networks are allowed: in-cluster registries live there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::config::Cidr;
 
 /// Metadata services of clouds outside of the link-local range: Alibaba, Azure, Oracle.
 const METADATA_V4: [Ipv4Addr; 3] = [
@@ -18,8 +23,41 @@ const METADATA_V6: [Ipv6Addr; 2] = [
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
 ];
 
+const METADATA: &str = "a cloud metadata address";
+
+/// The networks that are allowed, whatever the kind of their addresses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Allowed(Arc<[IpNet]>);
+
+impl Allowed {
+    pub(super) fn new<'c>(networks: impl IntoIterator<Item = &'c Cidr>) -> Self {
+        Self(networks.into_iter().map(|cidr| *cidr.net()).collect())
+    }
+
+    /// What is wrong with the address, if it must not be asked. A network allows metadata addresses only if it is one.
+    pub(super) fn objection(&self, address: IpAddr) -> Option<&'static str> {
+        let kind = objection(address)?;
+        let real = match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(v6) => embedded_v4(v6).map_or(address, IpAddr::V4),
+        };
+        let allows = |network: &IpNet| {
+            (network.contains(&address) || network.contains(&real))
+                && (kind != METADATA || network.prefix_len() == network.max_prefix_len())
+        };
+        (!self.0.iter().any(allows)).then_some(kind)
+    }
+}
+
+/// What is wrong with the address of an endpoint that the configuration names. One that is named by its address is meant;
+/// a name may come to mean a metadata address by the doing of somebody else.
+pub(super) fn objection_to_named(host: &str, address: IpAddr) -> Option<&'static str> {
+    let is_name = host.parse::<IpAddr>().is_err();
+    objection(address).filter(|kind| is_name && *kind == METADATA)
+}
+
 /// What kind of address this is, if one that must not be asked.
-pub(super) fn objection(address: IpAddr) -> Option<&'static str> {
+fn objection(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => objection_v4(address),
         IpAddr::V6(address) => objection_v6(address),
@@ -28,7 +66,7 @@ pub(super) fn objection(address: IpAddr) -> Option<&'static str> {
 
 fn objection_v4(address: Ipv4Addr) -> Option<&'static str> {
     if METADATA_V4.contains(&address) || address == Ipv4Addr::new(169, 254, 169, 254) {
-        Some("a cloud metadata address")
+        Some(METADATA)
     } else if address.is_loopback() {
         Some("a loopback address")
     } else if address.is_link_local() {
@@ -46,7 +84,7 @@ fn objection_v4(address: Ipv4Addr) -> Option<&'static str> {
 
 fn objection_v6(address: Ipv6Addr) -> Option<&'static str> {
     if METADATA_V6.contains(&address) {
-        Some("a cloud metadata address")
+        Some(METADATA)
     } else if address.is_loopback() {
         Some("a loopback address")
     } else if address.is_unspecified() {
@@ -147,6 +185,51 @@ mod tests {
         ] {
             let address: IpAddr = allowed.parse().unwrap();
             assert_eq!(objection(address), None, "{allowed}");
+        }
+    }
+
+    #[test]
+    fn networks_allow_what_would_be_refused_but_metadata_only_by_itself() {
+        let allowed = |networks: &[&str]| {
+            let networks = networks.iter();
+            let networks: Vec<Cidr> = networks
+                .map(|text| Cidr::try_from((*text).to_owned()).unwrap())
+                .collect();
+            Allowed::new(&networks)
+        };
+        for (networks, address, expected) in [
+            (&["127.0.0.0/8"][..], "127.0.0.1", true),
+            (&["127.0.0.0/8"], "::ffff:127.0.0.1", true),
+            (&["127.0.0.0/8"], "64:ff9b::127.0.0.1", true),
+            (&["127.0.0.0/8"], "::1", false),
+            (&["127.0.0.1"], "127.0.0.2", false),
+            (&["10.0.0.0/8", "::1"], "::1", true),
+            (&["169.254.0.0/16"], "169.254.1.1", true),
+            (&["169.254.0.0/16", "0.0.0.0/0"], "169.254.169.254", false),
+            (&["169.254.169.254"], "169.254.169.254", true),
+            (&["169.254.169.254/32"], "::ffff:169.254.169.254", true),
+            (&["169.254.169.254"], "100.100.100.200", false),
+            (&["::/0"], "fd00:ec2::254", false),
+            (&["fd00:ec2::254"], "fd00:ec2::254", true),
+            (&["::/0"], "::ffff:169.254.169.254", false),
+            (&[], "10.0.0.1", true),
+        ] {
+            let objection = allowed(networks).objection(address.parse().unwrap());
+            assert_eq!(objection.is_none(), expected, "{networks:?} {address}");
+        }
+    }
+
+    #[test]
+    fn a_named_endpoint_may_be_anywhere_but_for_a_name_that_means_metadata() {
+        for (host, address, expected) in [
+            ("registry.test", "127.0.0.1", true),
+            ("registry.test", "169.254.169.254", false),
+            ("registry.test", "::ffff:100.100.100.200", false),
+            ("169.254.169.254", "169.254.169.254", true),
+            ("fd00:ec2::254", "fd00:ec2::254", true),
+        ] {
+            let objection = objection_to_named(host, address.parse().unwrap());
+            assert_eq!(objection.is_none(), expected, "{host} {address}");
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use tokio::time::sleep;
 
-use super::cache::Audiences;
-use super::connect::Wire;
+use super::audience::{Audience, Audiences};
+use super::connect::{Origin, Wire};
 use super::error::{Error, Subject};
 use super::exchange::{Ask, Reply};
 use super::manifest::{self, Kind};
-use super::route::Route;
+use super::manners::{Manners, Retries, Withheld};
+use super::metrics::Metrics;
+use super::route::{Route, Target};
 use super::token::{self, GrantKey, Grants};
 use super::{Image, challenge};
 use crate::credentials::Credential;
@@ -25,30 +28,53 @@ pub(super) struct Lookup<'a> {
     pub(super) route: &'a Route<'a>,
     pub(super) grants: &'a Grants,
     pub(super) audiences: &'a Audiences,
+    pub(super) manners: &'a Manners,
+    pub(super) metrics: &'a Metrics,
     pub(super) subject: &'a Subject,
+    /// Whether a digest is asked for, too.
+    pub(super) verify: bool,
 }
 
 impl Lookup<'_> {
-    /// Asks the endpoints in order: the next one only where one is unavailable.
+    /// Asks the endpoints in order, the next one whatever goes wrong at one, as containerd does (`core/remotes/docker`).
+    /// What the last one says counts: it is the origin.
     pub(super) async fn run(&self, credentials: &[Credential]) -> Result<Digest, Error> {
         if !is_name(self.image) {
             return Err(self.subject.refused("it is not the name of an image"));
         }
-        let mut first_error = None;
-        for endpoint in self.route.endpoints.iter() {
-            match self.ask_endpoint(endpoint, credentials).await {
-                Err(error) if error.is_unavailability() => drop(first_error.get_or_insert(error)),
-                answer => return answer,
+        let mut last = self.subject.unreachable("there is no endpoint");
+        for target in &self.route.targets {
+            match self.ask_endpoint(target, credentials).await {
+                Ok(digest) => return Ok(digest),
+                Err(error) => last = error,
             }
         }
-        Err(first_error.unwrap_or_else(|| self.subject.unreachable("there is no endpoint")))
+        Err(last)
+    }
+
+    /// Asks one endpoint, when there is room, and if it is fit to be asked.
+    async fn ask_endpoint(
+        &self,
+        target: &Target<'_>,
+        credentials: &[Credential],
+    ) -> Result<Digest, Error> {
+        let origin = Origin::of(&self.url(target, &self.image.tag)?);
+        let origin =
+            origin.ok_or_else(|| self.subject.refused("it does not name a registry's host"))?;
+        let host = self.manners.host(&origin, self.route.at_once);
+        let visit = host.enter().await;
+        let visit = visit.map_err(|withheld| self.withheld(withheld))?;
+        let answer = self.try_credentials(target, &origin, credentials).await;
+        visit.end(&answer);
+        answer
     }
 
     /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); and then,
     /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
-    async fn ask_endpoint(
+    async fn try_credentials(
         &self,
-        endpoint: &str,
+        target: &Target<'_>,
+        origin: &Origin,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
         let named = credentials
@@ -61,8 +87,12 @@ impl Lookup<'_> {
             Some(None)
         };
         let mut telling: Option<Error> = None;
+        let mut retries = Retries::new();
         for credential in named.chain(anonymous) {
-            let error = match self.attempt(endpoint, credential).await {
+            let answer = self
+                .try_credential(target, origin, credential, &mut retries)
+                .await;
+            let error = match answer {
                 Ok(digest) => return Ok(digest),
                 Err(error) if error.may_depend_on_credential() => error,
                 Err(error) => return Err(error),
@@ -77,26 +107,70 @@ impl Lookup<'_> {
         Err(telling.unwrap_or_else(|| self.subject.unreachable("nothing was tried")))
     }
 
+    /// Tries one credential, or none, where it has not been told to wait; and again where the failure may pass.
+    async fn try_credential(
+        &self,
+        target: &Target<'_>,
+        origin: &Origin,
+        credential: Option<&Credential>,
+        retries: &mut Retries,
+    ) -> Result<Digest, Error> {
+        let credentials = credential.map_or(&[][..], std::slice::from_ref);
+        let audience = self.audiences.of(credentials);
+        let free = self.manners.may_ask(origin, audience);
+        free.map_err(|withheld| self.withheld(withheld))?;
+        loop {
+            let answer = self.attempt(target, credential, audience).await;
+            self.manners.note(origin, audience, &answer);
+            let pause = answer.as_ref().err().and_then(|error| retries.pause(error));
+            let Some(pause) = pause else {
+                return answer;
+            };
+            sleep(pause).await;
+        }
+    }
+
+    fn withheld(&self, why: Withheld) -> Error {
+        self.metrics.withheld(self.route.label, why.reason());
+        self.subject.withheld(why.class(), why.to_string())
+    }
+
     async fn attempt(
         &self,
-        endpoint: &str,
+        target: &Target<'_>,
         credential: Option<&Credential>,
+        audience: Audience,
     ) -> Result<Digest, Error> {
+        let endpoint = &*target.endpoint;
         let attempt = Attempt {
             lookup: self,
-            wire: self.route.wire,
-            url: self.url(endpoint)?,
+            wire: target.wire,
             credential,
             key: GrantKey {
                 endpoint: endpoint.to_owned(),
                 repository: self.image.repository.to_string(),
-                audience: self
-                    .audiences
-                    .of(credential.map_or(&[], std::slice::from_ref)),
+                audience,
             },
         };
         let mut authorization = self.grants.get(&attempt.key);
-        let head = attempt.ask(Method::HEAD, &mut authorization).await?;
+        let url = self.url(target, &self.image.tag)?;
+        let digest = self.digest(&attempt, &url, &mut authorization).await?;
+        if self.verify {
+            let url = self.url(target, digest.as_str())?;
+            let get = attempt.ask(Method::GET, &url, &mut authorization);
+            self.check(&digest, get.await?).await?;
+        }
+        Ok(digest)
+    }
+
+    /// The digest by a HEAD, or if need be by a GET.
+    async fn digest(
+        &self,
+        attempt: &Attempt<'_>,
+        url: &Uri,
+        authorization: &mut Option<HeaderValue>,
+    ) -> Result<Digest, Error> {
+        let head = attempt.ask(Method::HEAD, url, authorization).await?;
         match head.status.as_u16() {
             200..=299 => {
                 if let Some(digest) = self.digest_of_head(&head.headers)? {
@@ -108,7 +182,7 @@ impl Lookup<'_> {
             400 | 404 | 405 | 406 | 501 => {}
             _ => return Err(head.error(self.subject).await),
         }
-        let get = attempt.ask(Method::GET, &mut authorization).await?;
+        let get = attempt.ask(Method::GET, url, authorization).await?;
         if get.status.is_success() {
             self.digest_of_body(get).await
         } else {
@@ -116,11 +190,34 @@ impl Lookup<'_> {
         }
     }
 
-    fn url(&self, endpoint: &str) -> Result<Uri, Error> {
-        let Image {
-            repository, tag, ..
-        } = self.image;
-        let url = format!("{endpoint}/v2/{repository}/manifests/{tag}");
+    /// Checks what the registry has under a digest that it has named.
+    async fn check(&self, digest: &Digest, get: Reply) -> Result<(), Error> {
+        match get.status.as_u16() {
+            200..=299 => {}
+            404 | 410 => {
+                let why = format!("the registry names {digest}, and does not have it");
+                return Err(self.subject.invalid(why));
+            }
+            _ => return Err(get.error(self.subject).await),
+        }
+        let body = get.body(self.subject, MANIFEST_LIMIT).await?;
+        let objection = match manifest::check(&body) {
+            Ok(()) if digest.matches(&body) => return Ok(()),
+            Ok(()) => "the bytes have another digest",
+            Err(why) => why,
+        };
+        let why = format!("what the registry has as {digest} is not that: {objection}");
+        Err(self.subject.invalid(why))
+    }
+
+    /// The URL of a manifest. A mirror is told for which registry, as by containerd (`ns`).
+    fn url(&self, target: &Target<'_>, reference: &str) -> Result<Uri, Error> {
+        let (endpoint, repository) = (&target.endpoint, &self.image.repository);
+        let mut url = format!("{endpoint}/v2/{repository}/manifests/{reference}");
+        if target.is_mirror {
+            url.push_str("?ns=");
+            token::encode(&mut url, &self.image.registry);
+        }
         url.parse()
             .map_err(|_| self.subject.refused("it does not name a registry's host"))
     }
@@ -147,6 +244,8 @@ impl Lookup<'_> {
             return Err(self.subject.invalid(manifest::SCHEMA_1));
         }
         let promised = header_digest(&get.headers);
+        let length = get.announced().unwrap_or(MANIFEST_LIMIT);
+        let _memory = self.manners.memory(length.min(MANIFEST_LIMIT)).await;
         let body = get.body(self.subject, MANIFEST_LIMIT).await?;
         manifest::check(&body).map_err(|why| self.subject.invalid(why))?;
         match promised {
@@ -163,7 +262,6 @@ impl Lookup<'_> {
 struct Attempt<'a> {
     lookup: &'a Lookup<'a>,
     wire: &'a Wire,
-    url: Uri,
     credential: Option<&'a Credential>,
     key: GrantKey,
 }
@@ -174,6 +272,7 @@ impl Attempt<'_> {
     async fn ask(
         &self,
         method: Method,
+        url: &Uri,
         authorization: &mut Option<HeaderValue>,
     ) -> Result<Reply, Error> {
         let Lookup {
@@ -182,7 +281,9 @@ impl Attempt<'_> {
             image,
             ..
         } = self.lookup;
-        let reply = self.send(method.clone(), authorization.as_ref()).await?;
+        let reply = self
+            .send(method.clone(), url, authorization.as_ref())
+            .await?;
         if reply.status != 401 || reply.foreign {
             return Ok(reply);
         }
@@ -196,7 +297,7 @@ impl Attempt<'_> {
         let grant = token::answer(
             self.wire,
             subject,
-            &self.url,
+            url,
             repository,
             challenge,
             self.credential,
@@ -206,7 +307,7 @@ impl Attempt<'_> {
             return Err(refusal);
         };
         *authorization = Some(grant.header.clone());
-        let reply = self.send(method, authorization.as_ref()).await?;
+        let reply = self.send(method, url, authorization.as_ref()).await?;
         if reply.status != 401 {
             grants.remember(&self.key, grant);
         }
@@ -216,16 +317,27 @@ impl Attempt<'_> {
     async fn send(
         &self,
         method: Method,
+        url: &Uri,
         authorization: Option<&HeaderValue>,
     ) -> Result<Reply, Error> {
         let ask = Ask {
             method,
-            url: self.url.clone(),
+            url: url.clone(),
             accept: manifest::ACCEPT,
             authorization,
             whom: "the registry",
         };
-        self.wire.ask(self.lookup.subject, ask).await
+        let Lookup {
+            subject,
+            metrics,
+            route,
+            ..
+        } = self.lookup;
+        let reply = self.wire.ask(subject, ask).await?;
+        if !reply.foreign {
+            metrics.rate_limit(route.label, &reply.headers);
+        }
+        Ok(reply)
     }
 }
 

@@ -1,10 +1,15 @@
 //! From an image to the endpoints that are asked about it.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
 
-use super::connect::{Origin, Trust, Wire};
+use super::connect::{IsOwn, Manner, Origin, Trust, Wire};
+use super::guard::Allowed;
+use super::proxy::Proxies;
+use super::tls::{Tls, system_roots};
 use super::{Image, SettingsError};
-use crate::config::Registry;
+use crate::config::{Endpoint, MAX_CONCURRENT, Network, Registry, Timeouts};
 use crate::credentials::urls_match;
 
 /// Where Docker Hub really answers (`distribution/reference` keeps the name `docker.io` for images).
@@ -18,13 +23,19 @@ const OTHER: &str = "other";
 pub(super) struct Routes {
     configured: Vec<Configured>,
     default: Wire,
+    allow: Vec<String>,
+    deny: Vec<String>,
 }
 
 #[derive(Debug)]
 struct Configured {
     pattern: String,
+    mirrors: Vec<String>,
     endpoints: Vec<String>,
-    wire: Wire,
+    at_once: u32,
+    named_wire: Wire,
+    /// Where the image's own host is asked, too.
+    own_wire: Option<Wire>,
 }
 
 /// The way to one image's registry.
@@ -32,96 +43,163 @@ struct Configured {
 pub(super) struct Route<'a> {
     /// What metrics call it.
     pub(super) label: &'a str,
+    /// How many look-ups may be under way at once at one host.
+    pub(super) at_once: u32,
+    /// Whom to ask, in this order.
+    pub(super) targets: Vec<Target<'a>>,
+}
+
+/// One to be asked about an image.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    /// The URL to put `/v2/…` behind.
+    pub(super) endpoint: Cow<'a, str>,
     /// The connections to use.
     pub(super) wire: &'a Wire,
-    /// URLs to put `/v2/…` behind, in the order of trying.
-    pub(super) endpoints: Cow<'a, [String]>,
+    /// Whether it stands for several registries, and has to be told for which.
+    pub(super) is_mirror: bool,
 }
 
 impl Routes {
-    /// Reads the files that the entries name.
-    pub(super) fn new(registries: &[Registry]) -> Result<Self, SettingsError> {
-        let roots = super::connect::system_roots();
-        let endpoints = registries.iter().flat_map(|registry| &registry.endpoints);
-        let trusted: Vec<_> = endpoints
-            .filter_map(|endpoint| Origin::of(endpoint.uri()))
-            .collect();
-        let trust = Trust::new(trusted);
-        let configured = registries.iter().map(|registry| {
-            let roots = match &registry.ca {
-                Some(path) => {
-                    super::connect::with_ca(&roots, path).map_err(|why| SettingsError::Ca {
-                        pattern: registry.pattern.clone(),
-                        path: path.clone(),
-                        why,
-                    })?
-                }
-                None => roots.clone(),
+    /// Reads the files that the entries name, and which proxies there are.
+    pub(super) fn new(registries: &[Registry], network: &Network) -> Result<Self, SettingsError> {
+        let allowed = Allowed::new(&network.allow_addresses);
+        let roots = system_roots();
+        let proxies = Proxies::from_env()?;
+        let trust = Trust::new(registries.iter().flat_map(named_origins));
+        let configure = |registry: &Registry| {
+            let wire = |trust| {
+                Ok::<_, SettingsError>(Wire::new(Manner {
+                    tls: Tls::of(registry, &roots)?,
+                    is_own: is_own(registry),
+                    trust,
+                    allowed: allowed.clone(),
+                    own_allowed: Allowed::new(&registry.allow_addresses),
+                    proxies: proxies.clone(),
+                    timeouts: registry.timeouts.clone(),
+                }))
             };
             // A registry whose address nobody vouched for cannot lead to one that somebody did.
-            let trust = if registry.endpoints.is_empty() {
-                Trust::default()
-            } else {
-                trust.clone()
-            };
+            let asks_own = registry.endpoints.is_empty();
             Ok(Configured {
                 pattern: registry.pattern.clone(),
-                endpoints: registry
-                    .endpoints
-                    .iter()
-                    .map(|url| url.uri().to_string().trim_end_matches('/').to_owned())
-                    .collect(),
-                wire: Wire::new(roots, trust)?,
+                mirrors: registry.mirrors.iter().map(base).collect(),
+                endpoints: registry.endpoints.iter().map(base).collect(),
+                at_once: registry.max_concurrent,
+                named_wire: wire(trust.clone())?,
+                own_wire: asks_own.then(|| wire(Trust::default())).transpose()?,
             })
-        });
+        };
+        let configured = registries.iter().map(configure);
         Ok(Self {
             configured: configured.collect::<Result<_, SettingsError>>()?,
-            default: Wire::new(roots, Trust::default())?,
+            default: Wire::new(Manner {
+                tls: Tls::plain(Arc::clone(&roots))?,
+                is_own: Arc::new(|_| false),
+                trust: Trust::default(),
+                allowed: allowed.clone(),
+                own_allowed: Allowed::default(),
+                proxies: proxies.clone(),
+                timeouts: Timeouts::default(),
+            }),
+            allow: network.allow_registries.clone(),
+            deny: network.deny_registries.clone(),
         })
+    }
+
+    /// Why the configuration does not allow to ask about this image, if it does not.
+    pub(super) fn objection(&self, image: &Image) -> Option<String> {
+        let name = format!("{}/{}", image.registry, image.repository);
+        let matching = |list: &'_ [String]| list.iter().position(|one| pattern_matches(one, &name));
+        if let Some(index) = matching(&self.deny) {
+            let pattern = &self.deny[index];
+            return Some(format!("network.denyRegistries has `{pattern}`"));
+        }
+        (!self.allow.is_empty() && matching(&self.allow).is_none())
+            .then(|| "network.allowRegistries does not have it".to_owned())
     }
 
     /// The way to this image's registry.
     pub(super) fn of(&self, image: &Image) -> Route<'_> {
         let name = format!("{}/{}", image.registry, image.repository);
-        let own = || {
-            let host = if image.registry == HUB.0 {
-                HUB.1
-            } else {
-                &image.registry
-            };
-            vec![format!("https://{host}")]
+        let mut entries = self.configured.iter();
+        let own = |wire| Target {
+            endpoint: format!("https://{}", real_host(&image.registry)).into(),
+            wire,
+            is_mirror: false,
         };
-        match self
-            .configured
-            .iter()
-            .find(|configured| pattern_matches(&configured.pattern, &name))
-        {
-            Some(Configured {
-                pattern,
-                endpoints,
-                wire,
-            }) => Route {
-                label: pattern,
-                wire,
-                endpoints: if endpoints.is_empty() {
-                    own().into()
-                } else {
-                    endpoints.into()
-                },
-            },
-            None => Route {
+        let Some(entry) = entries.find(|entry| pattern_matches(&entry.pattern, &name)) else {
+            return Route {
                 label: OTHER,
-                wire: &self.default,
-                endpoints: own().into(),
-            },
+                at_once: MAX_CONCURRENT,
+                targets: vec![own(&self.default)],
+            };
+        };
+        let named = |endpoint, is_mirror| Target {
+            endpoint: Cow::Borrowed::<str>(endpoint),
+            wire: &entry.named_wire,
+            is_mirror,
+        };
+        let mirrors = entry.mirrors.iter().map(|url| named(url, true));
+        let endpoints = entry.endpoints.iter().map(|url| named(url, false));
+        let own = entry.own_wire.as_ref().map(own);
+        Route {
+            label: &entry.pattern,
+            at_once: entry.at_once,
+            targets: mirrors.chain(endpoints).chain(own).collect(),
         }
     }
+}
+
+/// The URL without a slash at its end.
+fn base(endpoint: &Endpoint) -> String {
+    endpoint.uri().to_string().trim_end_matches('/').to_owned()
+}
+
+/// The origins that an entry names.
+fn named_origins(registry: &Registry) -> impl Iterator<Item = Origin> {
+    let named = registry.mirrors.iter().chain(&registry.endpoints);
+    named.filter_map(|endpoint| Origin::of(endpoint.uri()))
+}
+
+/// The registries that an entry means: those that it names, or else those that its pattern matches.
+fn is_own(registry: &Registry) -> IsOwn {
+    let named: HashSet<Origin> = named_origins(registry).collect();
+    let (host, _) = split(&registry.pattern);
+    let pattern = registry.endpoints.is_empty().then(|| host.to_owned());
+    Arc::new(move |origin: &Origin| {
+        let matches = |pattern: &String| {
+            let host = image_host(origin);
+            origin.is_https() && urls_match(pattern, &host) == Ok(true)
+        };
+        named.contains(origin) || pattern.as_ref().is_some_and(matches)
+    })
+}
+
+fn real_host(host: &str) -> &str {
+    if host == HUB.0 { HUB.1 } else { host }
+}
+
+/// How images name a host that is reached there over HTTPS.
+fn image_host(origin: &Origin) -> String {
+    let host = match origin.host() {
+        host if host == HUB.1 => HUB.0.to_owned(),
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    match origin.port() {
+        443 => host,
+        port => format!("{host}:{port}"),
+    }
+}
+
+fn split(text: &str) -> (&str, &str) {
+    text.split_once('/').unwrap_or((text, ""))
 }
 
 /// Whether a name, `host[:port]/path`, is one that the pattern means: the kubelet's grammar, but ending at a path
 /// segment, so that `r.io/team` does not mean `r.io/team-evil/app`.
 fn pattern_matches(pattern: &str, name: &str) -> bool {
-    let split = |text| -> (&str, &str) { str::split_once(text, '/').unwrap_or((text, "")) };
     let ((pattern_host, pattern_path), (host, path)) = (split(pattern), split(name));
     let pattern_path = pattern_path.trim_end_matches('/');
     let rest = path.strip_prefix(pattern_path);
@@ -163,7 +241,7 @@ mod tests {
 
     #[test]
     fn docker_hub_is_asked_at_its_real_endpoint() {
-        let routes = Routes::new(&[]).unwrap();
+        let routes = Routes::new(&[], &Network::default()).unwrap();
         let image = |registry: &str| Image {
             registry: registry.to_owned().into(),
             repository: "library/nginx".into(),
@@ -172,13 +250,128 @@ mod tests {
         let hub = image("docker.io");
         let route = routes.of(&hub);
         assert_eq!(
-            (route.label, &*route.endpoints),
-            ("other", &["https://registry-1.docker.io".to_owned()][..])
+            (route.label, endpoints(&route)),
+            ("other", vec!["https://registry-1.docker.io"])
         );
         let quay = image("quay.io:8443");
-        assert_eq!(
-            &*routes.of(&quay).endpoints,
-            &["https://quay.io:8443".to_owned()]
-        );
+        assert_eq!(endpoints(&routes.of(&quay)), ["https://quay.io:8443"]);
+    }
+
+    fn endpoints<'r>(route: &'r Route<'_>) -> Vec<&'r str> {
+        route
+            .targets
+            .iter()
+            .map(|target| &*target.endpoint)
+            .collect()
+    }
+
+    fn urls(urls: &[&str]) -> Vec<Endpoint> {
+        let url = |url: &&str| Endpoint::try_from((*url).to_owned()).unwrap();
+        urls.iter().map(url).collect()
+    }
+
+    #[test]
+    fn mirrors_come_first_and_the_origin_last() {
+        let own = "https://r.io";
+        let (one, two) = ("http://one.test:5000", "https://two.test/cache");
+        for (mirrors, endpoints_, expected) in [
+            (&[][..], &[][..], &[own][..]),
+            (&[one, two], &[], &[one, two, own]),
+            (&[one], &[two], &[one, two]),
+            (&[], &[one, two], &[one, two]),
+        ] {
+            let registry = Registry {
+                pattern: "r.io".to_owned(),
+                mirrors: urls(mirrors),
+                endpoints: urls(endpoints_),
+                ..Registry::default()
+            };
+            let routes = Routes::new(&[registry], &Network::default()).unwrap();
+            let image = Image {
+                registry: "r.io".into(),
+                repository: "app".into(),
+                tag: "1".into(),
+            };
+            assert_eq!(endpoints(&routes.of(&image)), expected);
+        }
+    }
+
+    #[test]
+    fn registries_are_allowed_and_denied_by_patterns() {
+        let routes = |allow: &[&str], deny: &[&str]| {
+            let own = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+            let network = Network {
+                allow_registries: own(allow),
+                deny_registries: own(deny),
+                ..Network::default()
+            };
+            Routes::new(&[], &network).unwrap()
+        };
+        for (allow, deny, registry, repository, expected) in [
+            (&[][..], &[][..], "r.io", "app", true),
+            (&["r.io/team"], &[], "r.io", "team/app", true),
+            (&["r.io/team"], &[], "r.io", "team-evil/app", false),
+            (
+                &["r.io/team", "*.corp.test"],
+                &[],
+                "a.corp.test",
+                "app",
+                true,
+            ),
+            (&["*.corp.test"], &[], "corp.test", "app", false),
+            (
+                &["docker.io/library"],
+                &[],
+                "docker.io",
+                "library/nginx",
+                true,
+            ),
+            (&[], &["r.io/team"], "r.io", "team/app", false),
+            (&[], &["r.io/team"], "r.io", "teams/app", true),
+            (&["r.io"], &["r.io/team"], "r.io", "team/app", false),
+            (&["r.io"], &["r.io/team"], "r.io", "app", true),
+        ] {
+            let image = Image {
+                registry: registry.into(),
+                repository: repository.into(),
+                tag: "1".into(),
+            };
+            let objection = routes(allow, deny).objection(&image);
+            assert_eq!(
+                objection.is_none(),
+                expected,
+                "{allow:?} {deny:?} {image:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_entry_means_is_not_what_it_leads_to() {
+        let entry = |pattern: &str, mirrors: &[&str], endpoints: &[&str]| {
+            is_own(&Registry {
+                pattern: pattern.to_owned(),
+                mirrors: urls(mirrors),
+                endpoints: urls(endpoints),
+                ..Registry::default()
+            })
+        };
+        let by_pattern = entry("*.r.io:5000/team", &["https://mirror.test"], &[]);
+        let by_name = entry("docker.io", &[], &["https://hub.test:444"]);
+        let hub = entry("docker.io/library", &[], &[]);
+        for (is_own, url, expected) in [
+            (&by_pattern, "https://a.r.io:5000/v2/", true),
+            (&by_pattern, "https://a.r.io/v2/", false),
+            (&by_pattern, "http://a.r.io:5000/", false),
+            (&by_pattern, "https://mirror.test/token", true),
+            (&by_pattern, "https://cdn.test", false),
+            (&by_name, "https://hub.test:444", true),
+            (&by_name, "https://hub.test", false),
+            (&by_name, "https://registry-1.docker.io", false),
+            (&hub, "https://registry-1.docker.io", true),
+            (&hub, "https://auth.docker.io", false),
+        ] {
+            let origin = Origin::of(&url.parse().unwrap()).unwrap();
+            assert_eq!(is_own(&origin), expected, "{url}");
+        }
     }
 }

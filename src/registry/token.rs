@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
-use super::cache::Audience;
+use super::audience::Audience;
 use super::challenge::Challenge;
 use super::connect::{Origin, Wire};
 use super::error::{Error, Subject};
@@ -225,7 +225,7 @@ fn token_url(realm: &str, service: Option<&str>, scope: &str) -> Option<Uri> {
 }
 
 /// Percent-encoding of all but the unreserved characters (RFC 3986, 2.3), and `:`, `/` and `,`, which scopes have.
-fn encode(into: &mut String, text: &str) {
+pub(super) fn encode(into: &mut String, text: &str) {
     use fmt::Write as _;
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {

@@ -14,8 +14,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -40,6 +42,30 @@ pub struct Issued {
     pub key: String,
     /// What a client is shown.
     pub chain: Vec<CertificateDer<'static>>,
+}
+
+impl Issued {
+    /// A server that shows this certificate, and asks for those of clients that this authority has signed.
+    pub fn server(&self, clients: Option<&Authority>) -> ServerConfig {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.root.der().clone()).unwrap();
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                        .allow_unauthenticated()
+                        .build();
+                builder.with_client_cert_verifier(verifier.unwrap())
+            }
+        };
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        builder.with_single_cert(self.chain.clone(), key).unwrap()
+    }
 }
 
 impl Authority {
@@ -79,9 +105,14 @@ impl Authority {
 
     /// One that ends when this year begins.
     pub fn issue_until(&self, year: i32) -> Issued {
-        let key = KeyPair::generate().unwrap();
         let mut leaf = CertificateParams::new(self.names.clone()).unwrap();
         leaf.not_after = rcgen::date_time_ymd(year, 1, 1);
+        self.sign(&leaf)
+    }
+
+    /// A certificate as asked for.
+    pub fn sign(&self, leaf: &CertificateParams) -> Issued {
+        let key = KeyPair::generate().unwrap();
         let leaf = leaf.signed_by(&key, &self.root).unwrap();
         Issued {
             certificate: leaf.pem() + &self.ca,

@@ -13,10 +13,13 @@ pub mod client;
 pub mod cluster;
 pub mod example;
 pub mod fake_api;
+pub mod faulty;
 pub mod mount;
 pub mod mutate;
 pub mod presets;
+pub mod proxy;
 pub mod registry;
+pub mod review;
 pub mod serve;
 pub mod show;
 pub mod token_service;
@@ -26,17 +29,23 @@ pub mod vectors;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use surepull::config::{Endpoint, Registry};
+use surepull::config::{Endpoint, MAX_CONCURRENT, Registry};
 use tokio::time::Instant;
 
 /// An entry of the configuration's `registries`.
 pub fn entry(pattern: &str, endpoints: &[&str], ca: Option<PathBuf>) -> Registry {
-    let endpoint = |url: &&str| Endpoint::try_from((*url).to_owned()).expect("a URL");
     Registry {
         pattern: pattern.to_owned(),
-        endpoints: endpoints.iter().map(endpoint).collect(),
+        endpoints: urls(endpoints),
         ca,
+        ..Registry::default()
     }
+}
+
+/// URLs as the configuration has them.
+pub fn urls(urls: &[&str]) -> Vec<Endpoint> {
+    let url = |url: &&str| Endpoint::try_from((*url).to_owned()).expect("a URL");
+    urls.iter().map(url).collect()
 }
 
 /// A deadline that no test comes near.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeSeed;
 use serde_json::Value;
 use surepull::image::Digest;
-use surepull::mutation::{Account, Facts, Question, Review, Settings, draft};
+use surepull::mutation::{Account, Facts, Failure, Question, Review, Settings, draft};
 use surepull::workload::{Kinds, Object, Operation, Survey};
 
 /// What is done to an object.
@@ -72,7 +72,7 @@ pub(crate) fn mutate_with(
     change: &Change<'_>,
     settings: &Settings,
     account: Option<&Account>,
-    look_up: impl Fn(&Question<'_>) -> Result<Digest, String>,
+    look_up: impl Fn(&Question<'_>) -> Result<Digest, Failure>,
 ) -> (Value, Vec<Value>) {
     let Some(review) = review(kinds, change) else {
         return (change.object.clone(), Vec::new());

@@ -4,13 +4,15 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
+use oci_client::client::{
+    Certificate, CertificateEncoding, ClientConfig, ClientProtocol, Config, ImageLayer,
+};
 use oci_client::manifest::{
     IMAGE_DOCKER_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE,
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, ImageIndexEntry,
@@ -20,6 +22,7 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
 use super::child;
+use super::client::Authority;
 use super::token_service::{ISSUER, SERVICE, TokenService};
 
 /// The user that registries with authorization know.
@@ -55,6 +58,16 @@ pub struct TestRegistry {
     folder: tempfile::TempDir,
     auth: RegistryAuth,
     tokens: Option<TokenService>,
+    /// Who signed its certificate, where it has one.
+    authority: Option<Authority>,
+}
+
+/// How a registry wants to be convinced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    None,
+    Basic,
+    Token,
 }
 
 impl TestRegistry {
@@ -73,19 +86,32 @@ impl TestRegistry {
         let (password, hash) = EXAMPLE_PASSWORD;
         let auth = RegistryAuth::Basic(username.to_owned(), password.to_owned());
         let htpasswd = format!("{username}:{hash}\n");
-        Self::with_files(BASIC_AUTH, auth, &[("htpasswd", &htpasswd)])
+        Self::with_files(BASIC_AUTH, auth, &[("htpasswd", &htpasswd)], false)
+    }
+
+    /// A registry over HTTPS, with a certificate of an authority of its own.
+    pub async fn with_tls(auth: Auth) -> Self {
+        match auth {
+            Auth::None => Self::with_files("", RegistryAuth::Anonymous, &[], true),
+            Auth::Basic => Self::with_files(BASIC_AUTH, user(), &[], true),
+            Auth::Token => Self::with_tokens(true).await,
+        }
     }
 
     /// A registry that wants a token of a token service that knows [`USERNAME`] and [`PASSWORD`]. The service runs on
     /// the current tokio runtime.
     pub async fn with_token_auth() -> Self {
+        Self::with_tokens(false).await
+    }
+
+    async fn with_tokens(tls: bool) -> Self {
         let tokens = TokenService::start(USERNAME, PASSWORD).await;
         let (realm, service, issuer) = (&tokens.realm, SERVICE, ISSUER);
         let config = format!(
             "auth:\n  token:\n    realm: {realm}\n    service: {service}\n    issuer: {issuer}\n    jwks: FOLDER/jwks.json\n    signingalgorithms: [ES256]\n"
         );
         let jwks = tokens.jwks().to_string();
-        let mut registry = Self::with_files(&config, user(), &[("jwks.json", &jwks)]);
+        let mut registry = Self::with_files(&config, user(), &[("jwks.json", &jwks)], tls);
         registry.tokens = Some(tokens);
         registry
     }
@@ -98,10 +124,15 @@ impl TestRegistry {
     }
 
     fn with_config(auth_config: &str, auth: RegistryAuth) -> Self {
-        Self::with_files(auth_config, auth, &[])
+        Self::with_files(auth_config, auth, &[], false)
     }
 
-    fn with_files(auth_config: &str, auth: RegistryAuth, files: &[(&str, &str)]) -> Self {
+    fn with_files(
+        auth_config: &str,
+        auth: RegistryAuth,
+        files: &[(&str, &str)],
+        tls: bool,
+    ) -> Self {
         let binary = super::assets::program("registry");
         // oci-client's HTTP client wants a default; the first one stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -109,13 +140,22 @@ impl TestRegistry {
         for (name, text) in [("htpasswd", HTPASSWD)].iter().chain(files) {
             fs::write(folder.path().join(name), text).unwrap();
         }
+        let authority = tls.then(|| Authority::new(folder.path()));
+        // Nested below `http`, which comes last before this.
+        let config = if tls {
+            format!(
+                "  tls:\n    certificate: FOLDER/tls.crt\n    key: FOLDER/tls.key\n{auth_config}"
+            )
+        } else {
+            auth_config.to_owned()
+        };
         // The port is free when it is taken from the system, and may be gone when the registry wants it.
         for _ in 0..10 {
             let address = TcpListener::bind("127.0.0.1:0")
                 .unwrap()
                 .local_addr()
                 .unwrap();
-            let mut child = spawn(&binary, folder.path(), auth_config, address);
+            let mut child = spawn(&binary, folder.path(), &config, address);
             if answers(&mut child, address) {
                 return Self {
                     child,
@@ -123,6 +163,7 @@ impl TestRegistry {
                     folder,
                     auth,
                     tokens: None,
+                    authority,
                 };
             }
         }
@@ -130,9 +171,22 @@ impl TestRegistry {
         panic!("the registry does not start:\n{log}");
     }
 
-    /// `http://127.0.0.1:PORT`, as the configuration names an endpoint.
+    /// `http://127.0.0.1:PORT` or `https://127.0.0.1:PORT`, as the configuration names an endpoint.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.authority.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// A PEM file with the authority of its certificate, where it has one.
+    pub fn ca(&self) -> Option<PathBuf> {
+        let authority = self.authority.as_ref()?;
+        let path = self.folder.path().join("ca.pem");
+        fs::write(&path, &authority.ca).unwrap();
+        Some(path)
     }
 
     /// `127.0.0.1:PORT`, as an image would name the registry.
@@ -209,7 +263,7 @@ impl TestRegistry {
             artifact_type: None,
             annotations: None,
         };
-        let (client, reference) = (Self::client(), self.reference(repository, tag));
+        let (client, reference) = (self.client(), self.reference(repository, tag));
         client
             .auth(&reference, &self.auth, oci_client::RegistryOperation::Push)
             .await
@@ -226,7 +280,7 @@ impl TestRegistry {
     pub async fn push_docker(&self, repository: &str, tag: &str) -> (String, String) {
         let (list_type, manifest_type) =
             (IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE);
-        let (client, single_tag) = (Self::client(), format!("{tag}-amd64"));
+        let (client, single_tag) = (self.client(), format!("{tag}-amd64"));
         let image = Image::text(repository, tag, "amd64");
         self.push_platform(repository, &single_tag, image).await;
         let single = self.reference(repository, &single_tag);
@@ -273,7 +327,7 @@ impl TestRegistry {
     /// The digest that `oci-client`, an independent client, finds.
     pub async fn digest(&self, repository: &str, tag: &str) -> String {
         let reference = self.reference(repository, tag);
-        Self::client()
+        self.client()
             .fetch_manifest_digest(&reference, &self.auth)
             .await
             .unwrap()
@@ -283,7 +337,7 @@ impl TestRegistry {
         let layer = ImageLayer::oci_v1(image.layer, None);
         let config = Config::oci_v1(image.config.to_string().into_bytes(), None);
         let manifest = OciImageManifest::build(std::slice::from_ref(&layer), &config, None);
-        let (client, reference) = (Self::client(), self.reference(repository, tag));
+        let (client, reference) = (self.client(), self.reference(repository, tag));
         client
             .push(&reference, &[layer], config, &self.auth, Some(manifest))
             .await
@@ -296,11 +350,21 @@ impl TestRegistry {
     }
 
     /// One for each use: `oci-client` keeps the first credentials of a host.
-    fn client() -> Client {
-        Client::new(ClientConfig {
-            protocol: ClientProtocol::Http,
+    fn client(&self) -> Client {
+        let (protocol, roots) = match &self.authority {
+            None => (ClientProtocol::Http, Vec::new()),
+            Some(authority) => {
+                let encoding = CertificateEncoding::Pem;
+                let data = authority.ca.clone().into_bytes();
+                (ClientProtocol::Https, vec![Certificate { encoding, data }])
+            }
+        };
+        Client::try_from(ClientConfig {
+            protocol,
+            extra_root_certificates: roots,
             ..ClientConfig::default()
         })
+        .unwrap()
     }
 
     fn reference(&self, repository: &str, tag: &str) -> Reference {
@@ -376,7 +440,9 @@ fn is_registry(address: SocketAddr) -> std::io::Result<bool> {
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    Ok(answer
-        .to_ascii_lowercase()
-        .contains("docker-distribution-api-version"))
+    let answer = answer.to_ascii_lowercase();
+    // Over TLS it says no more than this to a plain request.
+    Ok(["docker-distribution-api-version", "to an https server"]
+        .iter()
+        .any(|words| answer.contains(words)))
 }

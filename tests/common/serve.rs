@@ -29,6 +29,17 @@ pub struct Served {
     child: Child,
 }
 
+/// Runs the binary to its end: whether it succeeded, and what it said.
+pub fn run(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(binary()).args(arguments).output();
+    let output = output.expect("surepull runs");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
 /// The binary that was built with this program: Cargo names it to tests and benchmarks, an example is its neighbour.
 fn binary() -> PathBuf {
     option_env!("CARGO_BIN_EXE_surepull").map_or_else(
@@ -88,6 +99,17 @@ impl Served {
         let authority = |folder: &Path| Authority::of(folder, address, &[name]);
         let (folder, authority) = Self::files(configuration, authority);
         Self::launch(folder, authority, arguments)
+    }
+
+    /// Starts the binary without a cluster, with these variables in its environment.
+    pub fn start_with_env(configuration: &str, variables: &[(&str, &str)]) -> Self {
+        let (folder, authority) = Self::files(configuration, Authority::new);
+        // Those of this process are taken away when it starts.
+        let mut command = child::bound("env");
+        let variables = variables.iter();
+        command.args(variables.map(|(name, value)| format!("{name}={value}")));
+        command.arg(binary());
+        Self::launch_by(command, folder, authority, &["--standalone"])
     }
 
     fn files(

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::admission::Admission;
 use crate::cluster::Cluster;
-use crate::config::{self, Cache, Configuration};
+use crate::config::{self, Cache, Configuration, Registry};
 use crate::credentials::{self, Keyring};
 use crate::mutation::Settings;
 use crate::pipeline::Pipeline;
@@ -38,7 +38,7 @@ pub(super) struct ConfigurationFile {
 #[derive(Default)]
 pub(super) struct Source {
     configuration: Configuration,
-    authorities: Snapshot,
+    registry_files: Snapshot,
     documents: Snapshot,
 }
 
@@ -57,16 +57,15 @@ impl ConfigurationFile {
         let Configuration {
             settings,
             kinds,
-            registries,
-            cache,
             credentials,
+            ..
         } = &source.configuration;
         let current = self.in_effect.load();
         let resolver = current.pipeline().resolver();
         let resolver = if source.resolves_like(&self.source) {
             resolver.clone()
         } else {
-            Resolver::with_metrics(registries, cache, resolver.metrics().clone())?
+            Resolver::with_metrics(&source.configuration, resolver.metrics().clone())?
         };
         let keyring = credentials::read(&credentials.docker_config)?;
         let pipeline = current
@@ -111,6 +110,9 @@ impl Reload for ConfigurationFile {
 
     fn apply(&mut self, (source, admission): Self::Fresh) -> String {
         let changes = source.changes(&self.source);
+        for danger in source.configuration.dangers() {
+            tracing::warn!("{danger}");
+        }
         self.source = source;
         self.in_effect.store(Arc::new(admission));
         if changes.is_empty() {
@@ -123,7 +125,7 @@ impl Reload for ConfigurationFile {
 impl Source {
     fn new(configuration: Configuration) -> Self {
         Self {
-            authorities: Snapshot::of(authorities(&configuration)),
+            registry_files: Snapshot::of(registry_files(&configuration)),
             documents: Snapshot::of(&configuration.credentials.docker_config),
             configuration,
         }
@@ -132,15 +134,17 @@ impl Source {
     fn resolves_like(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.configuration, &other.configuration);
         ours.registries == theirs.registries
+            && ours.network == theirs.network
+            && ours.settings.pin.verify == theirs.settings.pin.verify
             && ours.cache == theirs.cache
-            && self.authorities == other.authorities
+            && self.registry_files == other.registry_files
     }
 
     /// The top-level keys of the file that mean something else than in `other`, if only by the files that they name.
     fn changes(&self, other: &Self) -> Vec<&'static str> {
         let mut changes = self.configuration.changes(&other.configuration);
         for (key, changed) in [
-            ("registries", self.authorities != other.authorities),
+            ("registries", self.registry_files != other.registry_files),
             ("credentials", self.documents != other.documents),
         ] {
             if changed && !changes.contains(&key) {
@@ -154,11 +158,10 @@ impl Source {
 /// All files that a configuration names.
 fn named(configuration: &Configuration) -> impl Iterator<Item = PathBuf> {
     let documents = &configuration.credentials.docker_config;
-    authorities(configuration).chain(documents).cloned()
+    registry_files(configuration).chain(documents).cloned()
 }
 
-/// The files of certificate authorities that a configuration names.
-fn authorities(configuration: &Configuration) -> impl Iterator<Item = &PathBuf> {
-    let registries = configuration.registries.iter();
-    registries.filter_map(|registry| registry.ca.as_ref())
+/// The files that a configuration names for connections to registries.
+fn registry_files(configuration: &Configuration) -> impl Iterator<Item = &PathBuf> {
+    configuration.registries.iter().flat_map(Registry::files)
 }
