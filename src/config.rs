@@ -75,7 +75,7 @@ pub struct CustomResource {
 }
 
 /// How the images of some registries are looked up. The first entry whose `match` fits counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Registry {
     /// Which images: a host, with its port if the image has one, and optionally a path that ends at a `/` of the
@@ -117,6 +117,22 @@ pub struct Registry {
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     pub timeouts: Timeouts,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            pattern: String::new(),
+            mirrors: Vec::new(),
+            endpoints: Vec::new(),
+            ca: None,
+            max_concurrent: MAX_CONCURRENT,
+            client_certificate: None,
+            insecure_skip_verify: false,
+            allow_addresses: Vec::new(),
+            timeouts: Timeouts::default(),
+        }
+    }
 }
 
 /// The default of [`Registry::max_concurrent`], which also holds for registries without an entry.

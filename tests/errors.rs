@@ -24,7 +24,12 @@ const CLASSES: [(&str, &str, &str); 8] = [
     ("invalid", "unusable answer", "418.test/app:1"),
 ];
 
-/// A registry that answers by the first segment of the path.
+/// Two registries that answer by the first segment of the path: one that limits the rate, and is left alone then, and
+/// one for all else.
+async fn registries() -> [Faulty; 2] {
+    [registry().await, registry().await]
+}
+
 async fn registry() -> Faulty {
     Faulty::start(|request| {
         let path = request.uri().path().to_owned();
@@ -40,7 +45,7 @@ async fn registry() -> Faulty {
 }
 
 /// A configuration where the class at a position has the action at that position plus `shift`.
-fn configuration(registry: &Faulty, mode: &str, shift: usize) -> String {
+fn configuration(registries: &[Faulty; 2], mode: &str, shift: usize) -> String {
     let mut text = format!(
         "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\nmode: {mode}\npin:\n  errors:\n"
     );
@@ -49,7 +54,7 @@ fn configuration(registry: &Faulty, mode: &str, shift: usize) -> String {
     }
     text += "registries:\n";
     for name in ["404", "401", "403", "429", "503", "hang", "418", "good"] {
-        let endpoint = &registry.endpoint;
+        let endpoint = &registries[usize::from(name != "429")].endpoint;
         writeln!(
             text,
             "- {{match: {name}.test, endpoints: ['{endpoint}/{name}']}}"
@@ -61,7 +66,7 @@ fn configuration(registry: &Faulty, mode: &str, shift: usize) -> String {
 
 #[tokio::test]
 async fn every_class_has_every_action() {
-    let registry = registry().await;
+    let registries = registries().await;
     for (mode, shift) in [
         ("enforce", 0),
         ("enforce", 1),
@@ -69,7 +74,7 @@ async fn every_class_has_every_action() {
         ("audit", 1),
         ("audit", 2),
     ] {
-        let served = Served::start(&configuration(&registry, mode, shift));
+        let served = Served::start(&configuration(&registries, mode, shift));
         for (position, (class, words, image)) in CLASSES.iter().enumerate() {
             let action = ACTIONS[(position + shift) % 3];
             let answer = reviewed(&served, &pod(&[image]), None, false).await;
@@ -120,9 +125,9 @@ async fn every_class_has_every_action() {
 
 #[tokio::test]
 async fn a_denial_is_for_what_the_review_looks_up() {
-    let registry = registry().await;
+    let registries = registries().await;
     // Position 0, not found, is denied.
-    let served = Served::start(&configuration(&registry, "enforce", 2));
+    let served = Served::start(&configuration(&registries, "enforce", 2));
     let (gone, good) = ("404.test/app:1", "good.test/app:1");
     for dry_run in [false, true] {
         let answer = reviewed(&served, &pod(&[good, gone]), None, dry_run).await;

@@ -318,7 +318,9 @@ async fn a_digest_can_be_verified() {
             let lines = server.lines();
             assert_eq!(lines[0], "HEAD /v2/app/manifests/1");
             assert_eq!(lines[1], format!("GET /v2/app/manifests/{named}"));
-            assert_eq!(lines.len(), 2);
+            // What may pass is tried again.
+            let times = if class == Class::Unavailable { 3 } else { 1 };
+            assert_eq!(lines.len(), 2 * times);
         }
     }
 }

@@ -54,10 +54,10 @@ async fn unusable_tokens_are_errors() {
         let resolver = trusting(&[&server.endpoint, &service.endpoint]);
         let error = ask(&resolver).await.unwrap_err();
         assert_eq!(error.class(), class, "{status} {body}: {error}");
-        assert_eq!(
-            service.lines(),
-            ["GET /token?service=s&scope=repository:app:pull"]
-        );
+        let asked = "GET /token?service=s&scope=repository:app:pull";
+        // What may pass is tried again.
+        let times = if status == "503" { 3 } else { 1 };
+        assert_eq!(service.lines(), vec![asked; times]);
     }
 }
 

@@ -44,7 +44,8 @@ async fn a_look_up_outlives_its_waiters_and_is_remembered() {
                 Err(Class::Unavailable)
             }
         );
-        assert_eq!(server.lines().len(), 1);
+        // What may pass is tried again.
+        assert_eq!(server.lines().len(), if found { 1 } else { 3 });
     }
 }
 
