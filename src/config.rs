@@ -16,6 +16,9 @@ pub use error::Error;
 pub use read::{MAX_BYTES, load, parse};
 pub use values::{Endpoint, Pointer};
 
+pub(crate) use duration::deserialize as deserialize_duration;
+pub(crate) use read::load_as;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,6 +125,19 @@ pub struct Credentials {
     /// Docker configuration files, for all namespaces. A file named `.dockercfg` has the old form, `{KEY: ENTRY}`; any
     /// other has that of `config.json`, `{"auths": {KEY: ENTRY}}`.
     pub docker_config: Vec<PathBuf>,
+    /// Credential providers of the kubelet, for all namespaces; they are run where they are needed.
+    pub providers: Option<Providers>,
+}
+
+/// Credential providers, as a kubelet is told of them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Providers {
+    /// A `CredentialProviderConfig` (`kubelet.config.k8s.io/v1`, `v1beta1`, `v1alpha1`), or a folder of them: all
+    /// `*.json`, `*.yaml` and `*.yml` in it (`--image-credential-provider-config` of the kubelet).
+    pub config: PathBuf,
+    /// The folder with their binaries (`--image-credential-provider-bin-dir`).
+    pub bin_dir: PathBuf,
 }
 
 /// The JSON schema of the file, as `docs/configuration.schema.json` has it: indented, with a final newline.

@@ -2,7 +2,8 @@
 //!
 //! A [`Document`] is one docker configuration; a [`Keyring`] is asked which of the credentials of its documents an
 //! image gets, and in which order they are tried. Tokens (`identitytoken`, `registrytoken`) are not read, as the
-//! kubelet does not read them. Values never appear in an error or in `Debug` output.
+//! kubelet does not read them. [`Providers`] are programs that know credentials. Values never appear in an error or in
+//! `Debug` output.
 
 mod document;
 mod entry;
@@ -10,6 +11,7 @@ mod file;
 mod json;
 mod keyring;
 mod pattern;
+mod provider;
 mod url;
 
 use std::fmt;
@@ -21,6 +23,7 @@ pub use document::{Document, Form, Malformed};
 pub use file::{FileError, read};
 pub use keyring::{HubFallback, Keyring, candidates};
 pub use pattern::{InvalidPattern, urls_match};
+pub use provider::{ProviderError, ProviderMetrics, Providers};
 
 /// One user name and password that may be tried at a registry.
 #[derive(Clone)]

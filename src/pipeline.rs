@@ -75,6 +75,7 @@ impl Pipeline {
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
         self.resolver.metrics().register(registry);
+        self.resolver.providers().metrics().register(registry);
     }
 
     /// Decides about one object. What is not known at the deadline counts as not known.

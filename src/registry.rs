@@ -28,11 +28,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OnceCell, OwnedMutexGuard};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Cache, Registry};
-use crate::credentials::Credential;
+use crate::credentials::{Credential, Providers};
 use crate::image::Digest;
 
 use cache::{Answer, Answers, Audience, Audiences, Entry, Flights, Key, Place};
@@ -47,6 +47,8 @@ pub use settings::SettingsError;
 
 /// How long a look-up may take, whoever waits for it: all endpoints and credentials together.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
+/// When in a look-up credential providers have to have answered, so that it can go on without them.
+const PROVIDERS_LIMIT: Duration = Duration::from_secs(25);
 
 /// The image of which the digest is asked, its name normalised: `docker.io`, `library/nginx`, `1.27`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,19 +84,22 @@ struct Inner {
     answers: Answers,
     flights: Flights,
     audiences: Audiences,
+    /// Part of no audience: their credentials are for everybody who asks here.
+    providers: Providers,
     metrics: Metrics,
 }
 
 impl Resolver {
     /// A resolver by these settings; the files that they name are read here.
     pub fn new(registries: &[Registry], cache: &Cache) -> Result<Self, SettingsError> {
-        Self::with_metrics(registries, cache, Metrics::default())
+        Self::with_providers(registries, cache, Providers::default(), Metrics::default())
     }
 
-    /// The same, going on with the metrics of an earlier one.
-    pub fn with_metrics(
+    /// The same, with credential providers that all who ask may use, and going on with the metrics of an earlier one.
+    pub fn with_providers(
         registries: &[Registry],
         cache: &Cache,
+        providers: Providers,
         metrics: Metrics,
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Inner {
@@ -103,8 +108,14 @@ impl Resolver {
             answers: Answers::new(cache),
             flights: Flights::default(),
             audiences: Audiences::new()?,
+            providers,
             metrics,
         })))
+    }
+
+    /// The credential providers.
+    pub fn providers(&self) -> &Providers {
+        &self.0.providers
     }
 
     /// What is counted.
@@ -126,7 +137,8 @@ impl Resolver {
         Some(entry.answer)
     }
 
-    /// The digest of this image, as seen with these credentials, each tried in turn and anonymously in the end.
+    /// The digest of this image, as seen with these credentials, each tried in turn, then those of the credential
+    /// providers, and anonymously in the end.
     ///
     /// `fresh` asks for an answer whose look-up begins after this call: what was pushed a moment ago counts. Otherwise a
     /// remembered answer will do. Whoever asks the same at the same time shares one look-up. When the deadline passes,
@@ -210,6 +222,9 @@ impl Flight {
             grants: &self.inner.grants,
             audiences: &self.inner.audiences,
             subject: &subject,
+            providers: &self.inner.providers,
+            providers_until: began + PROVIDERS_LIMIT,
+            provided: OnceCell::new(),
         };
         let answer = timeout(LOOKUP_LIMIT, lookup.run(&self.credentials)).await;
         let too_slow = |_| {

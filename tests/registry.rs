@@ -2,10 +2,15 @@
 
 mod common;
 
-use surepull::config::Cache;
-use surepull::credentials::Credential;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::json;
+use surepull::config::{self, Cache};
+use surepull::credentials::{Credential, ProviderMetrics, Providers};
 use surepull::image::Digest;
-use surepull::registry::{Class, Image, Resolver};
+use surepull::registry::{Class, Image, Metrics, Resolver};
 
 use common::registry::{PASSWORD, TestRegistry, USERNAME};
 use common::{soon, wait_for};
@@ -240,4 +245,80 @@ async fn authentication(registry: TestRegistry) {
             service.queries()
         );
     }
+}
+
+/// A resolver with a credential provider: a shell under another name that prints these credentials and notes its runs.
+fn with_provider(registry: &TestRegistry, folder: &Path, password: &str) -> Resolver {
+    let bin_dir = folder.join("bin");
+    fs::create_dir(&bin_dir).unwrap();
+    symlink("/bin/sh", bin_dir.join("provider")).unwrap();
+    let answer = json!({
+        "kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        "cacheKeyType": "Registry", "auth": {"registry.test": {"username": USERNAME, "password": password}},
+    });
+    let script = format!("echo run >> {}/runs; echo '{answer}'", folder.display());
+    let providers = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig", "providers": [{
+            "name": "provider", "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "matchImages": ["*.test"],
+            "defaultCacheDuration": "0s", "args": ["-c", script],
+        }],
+    });
+    let config = folder.join("providers.json");
+    fs::write(&config, providers.to_string()).unwrap();
+    let settings = Some(&config::Providers { config, bin_dir });
+    let providers = Providers::load(settings, ProviderMetrics::default()).unwrap();
+    let registries = [common::entry(
+        "registry.test",
+        &[&registry.endpoint()],
+        None,
+    )];
+    Resolver::with_providers(
+        &registries,
+        &Cache::default(),
+        providers,
+        Metrics::default(),
+    )
+    .unwrap()
+}
+
+#[tokio::test]
+async fn credential_providers_are_run_where_the_rest_does_not_suffice() {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = registry.push_manifest("app", "1").await;
+    registry.push_manifest("app", "2").await;
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = with_provider(&registry, folder.path(), PASSWORD);
+    let runs = || {
+        let runs = fs::read_to_string(folder.path().join("runs"));
+        runs.unwrap_or_default().lines().count()
+    };
+    let (good, bad) = (
+        credential(USERNAME, PASSWORD),
+        credential(USERNAME, "swordfish"),
+    );
+    let (first, second) = (image("app", "1"), image("app", "2"));
+    for (image, credentials, expected) in [
+        (&first, &[good][..], 0),
+        (&first, &[bad], 1),
+        (&first, &[], 2),
+        // Remembered, whatever becomes of the credentials.
+        (&first, &[], 2),
+        (&second, &[], 3),
+    ] {
+        let found = resolver.resolve(image, credentials, false, soon()).await;
+        assert!(found.is_ok(), "{found:?}");
+        assert_eq!(runs(), expected);
+    }
+    assert_eq!(
+        resolver.cached(&first, &[]).unwrap().unwrap().as_str(),
+        digest
+    );
+
+    // A provider's own credential is refused like any other.
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = with_provider(&registry, folder.path(), "swordfish");
+    let error = resolver.resolve(&first, &[], false, soon()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.class(), Class::Unauthorized, "{error}");
+    assert!(!format!("{error} {error:?} {resolver:?}").contains("swordfish"));
 }

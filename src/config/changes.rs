@@ -63,6 +63,7 @@ mod tests {
             ("registries", "[{match: r.io}]"),
             ("cache", "{ttl: 1s}"),
             ("credentials", "{dockerConfig: [f]}"),
+            ("credentials", "{providers: {config: f, binDir: b}}"),
         ] {
             let text =
                 format!("apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n{key}: {text}\n");

@@ -77,6 +77,17 @@ impl Document {
         })
     }
 
+    /// A document of these entries. One whose key is no URL is left out.
+    pub(super) fn of<'k>(logins: impl IntoIterator<Item = (&'k str, Login)>) -> Self {
+        let entries = logins.into_iter().filter_map(|(text, login)| {
+            let key = Key::parse(text.as_bytes())?;
+            Some(Entry { key, login })
+        });
+        Self {
+            entries: entries.collect(),
+        }
+    }
+
     /// Reads a pull secret, given its type and its data. `None` where the kubelet passes over it: another type, or
     /// no data under the key that belongs to the type. `MakeDockerKeyring` in `pkg/credentialprovider/secrets`.
     pub fn from_secret<'d>(

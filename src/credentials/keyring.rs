@@ -124,7 +124,7 @@ impl Keyring {
 }
 
 /// The credentials for a repository that one keyring of all the documents would have, without making it.
-fn lookup_together<'k>(
+pub(super) fn lookup_together<'k>(
     keyrings: impl IntoIterator<Item = &'k Keyring> + Clone,
     repository: &str,
 ) -> Vec<&'k Credential> {

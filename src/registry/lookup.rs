@@ -2,6 +2,8 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::cache::Audiences;
 use super::connect::Wire;
@@ -11,7 +13,7 @@ use super::manifest::{self, Kind};
 use super::route::Route;
 use super::token::{self, GrantKey, Grants};
 use super::{Image, challenge};
-use crate::credentials::Credential;
+use crate::credentials::{Credential, Providers};
 use crate::image::Digest;
 
 /// How long a manifest may be (distribution specification, "Pushing Manifests").
@@ -26,6 +28,11 @@ pub(super) struct Lookup<'a> {
     pub(super) grants: &'a Grants,
     pub(super) audiences: &'a Audiences,
     pub(super) subject: &'a Subject,
+    pub(super) providers: &'a Providers,
+    /// When credential providers have to have answered.
+    pub(super) providers_until: Instant,
+    /// What they have answered to this look-up.
+    pub(super) provided: OnceCell<Vec<Credential>>,
 }
 
 impl Lookup<'_> {
@@ -44,37 +51,71 @@ impl Lookup<'_> {
         Err(first_error.unwrap_or_else(|| self.subject.unreachable("there is no endpoint")))
     }
 
-    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); and then,
-    /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
+    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`), those of
+    /// credential providers after those that are given; and then, unlike the kubelet, nobody's: an outdated pull secret
+    /// must not keep a public image from being pinned.
     async fn ask_endpoint(
         &self,
         endpoint: &str,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
-        let named = credentials
-            .iter()
-            .map(|credential| Some(credential).filter(|one| !is_empty(one)));
+        let mut telling = None;
+        for credential in credentials {
+            let answer = self.attempt_or_note(endpoint, credential, &mut telling);
+            if let Some(answer) = answer.await {
+                return answer;
+            }
+        }
+        let provided = self.provided.get_or_init(|| self.ask_providers()).await;
+        for credential in provided {
+            let answer = self.attempt_or_note(endpoint, credential, &mut telling);
+            if let Some(answer) = answer.await {
+                return answer;
+            }
+        }
         // An entry without user name and password is an anonymous attempt already.
-        let anonymous = if credentials.iter().any(is_empty) {
-            None
-        } else {
-            Some(None)
-        };
-        let mut telling: Option<Error> = None;
-        for credential in named.chain(anonymous) {
-            let error = match self.attempt(endpoint, credential).await {
-                Ok(digest) => return Ok(digest),
-                Err(error) if error.may_depend_on_credential() => error,
-                Err(error) => return Err(error),
-            };
-            // The first that is more than a refused credential says most: that an account finds nothing, for one.
-            let says_more = !error.is_about_authorization();
-            match &telling {
-                Some(first) if !(first.is_about_authorization() && says_more) => {}
-                _ => telling = Some(error),
+        if !credentials.iter().chain(provided).any(is_empty) {
+            let answer = self.attempt_or_note(endpoint, None, &mut telling);
+            if let Some(answer) = answer.await {
+                return answer;
             }
         }
         Err(telling.unwrap_or_else(|| self.subject.unreachable("nothing was tried")))
+    }
+
+    /// What the credential providers have for the image.
+    async fn ask_providers(&self) -> Vec<Credential> {
+        let Image {
+            registry,
+            repository,
+            ..
+        } = self.image;
+        let name = format!("{registry}/{repository}");
+        self.providers
+            .credentials(&name, self.providers_until)
+            .await
+    }
+
+    /// The answer to an attempt, unless another credential may give a better one; then the error is noted, if it tells
+    /// more than that which has been noted.
+    async fn attempt_or_note(
+        &self,
+        endpoint: &str,
+        credential: impl Into<Option<&Credential>>,
+        telling: &mut Option<Error>,
+    ) -> Option<Result<Digest, Error>> {
+        let credential = credential.into().filter(|one| !is_empty(one));
+        let error = match self.attempt(endpoint, credential).await {
+            Err(error) if error.may_depend_on_credential() => error,
+            answer => return Some(answer),
+        };
+        // The first that is more than a refused credential says most: that an account finds nothing, for one.
+        let says_more = !error.is_about_authorization();
+        match telling {
+            Some(first) if !(first.is_about_authorization() && says_more) => {}
+            _ => *telling = Some(error),
+        }
+        None
     }
 
     async fn attempt(

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crate::admission::Admission;
 use crate::cluster::Cluster;
 use crate::config::{self, Cache, Configuration};
-use crate::credentials::{self, Keyring};
+use crate::credentials::{self, Keyring, Providers};
 use crate::mutation::Settings;
 use crate::pipeline::Pipeline;
 use crate::registry::Resolver;
@@ -40,6 +40,7 @@ pub(super) struct Source {
     configuration: Configuration,
     authorities: Snapshot,
     documents: Snapshot,
+    providers: Snapshot,
 }
 
 impl ConfigurationFile {
@@ -66,7 +67,9 @@ impl ConfigurationFile {
         let resolver = if source.resolves_like(&self.source) {
             resolver.clone()
         } else {
-            Resolver::with_metrics(registries, cache, resolver.metrics().clone())?
+            let metrics = resolver.providers().metrics().clone();
+            let providers = Providers::load(credentials.providers.as_ref(), metrics)?;
+            Resolver::with_providers(registries, cache, providers, resolver.metrics().clone())?
         };
         let keyring = credentials::read(&credentials.docker_config)?;
         let pipeline = current
@@ -88,6 +91,7 @@ impl Reload for ConfigurationFile {
         };
         files.extend(authorities(&configuration).cloned());
         files.extend_from_slice(&configuration.credentials.docker_config);
+        files.extend(providers(&configuration));
         let source = Source::new(configuration);
         let admission = self.admission(&source);
         (files, admission.map(|admission| (source, admission)))
@@ -109,6 +113,7 @@ impl Source {
         Self {
             authorities: Snapshot::of(authorities(&configuration)),
             documents: Snapshot::of(&configuration.credentials.docker_config),
+            providers: Snapshot::of(providers(&configuration)),
             configuration,
         }
     }
@@ -118,6 +123,8 @@ impl Source {
         ours.registries == theirs.registries
             && ours.cache == theirs.cache
             && self.authorities == other.authorities
+            && ours.credentials.providers == theirs.credentials.providers
+            && self.providers == other.providers
     }
 
     /// The top-level keys of the file that mean something else than in `other`, if only by the files that they name.
@@ -126,6 +133,7 @@ impl Source {
         for (key, changed) in [
             ("registries", self.authorities != other.authorities),
             ("credentials", self.documents != other.documents),
+            ("credentials", self.providers != other.providers),
         ] {
             if changed && !changes.contains(&key) {
                 changes.push(key);
@@ -139,4 +147,10 @@ impl Source {
 fn authorities(configuration: &Configuration) -> impl Iterator<Item = &PathBuf> {
     let registries = configuration.registries.iter();
     registries.filter_map(|registry| registry.ca.as_ref())
+}
+
+/// The files of credential providers that a configuration names.
+fn providers(configuration: &Configuration) -> Vec<PathBuf> {
+    let providers = configuration.credentials.providers.as_ref();
+    providers.map(Providers::files).unwrap_or_default()
 }
