@@ -123,7 +123,8 @@ impl Default for Cache {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Credentials {
     /// Docker configuration files, for all namespaces. A file named `.dockercfg` has the old form, `{KEY: ENTRY}`; any
-    /// other has that of `config.json`, `{"auths": {KEY: ENTRY}}`.
+    /// other has that of `config.json`, `{"auths": {KEY: ENTRY}}`. Folders are searched as by a kubelet: for
+    /// `config.json` in all of them, then for `.dockercfg`, until one can be used.
     pub docker_config: Vec<PathBuf>,
     /// Credential providers of the kubelet, for all namespaces; they are run where they are needed.
     pub providers: Option<Providers>,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use secrecy::SecretSlice;
 
 pub use document::{Document, Form, Malformed};
-pub use file::{FileError, read};
+pub use file::{FileError, Files};
 pub use keyring::{HubFallback, Keyring, candidates};
 pub use pattern::{InvalidPattern, urls_match};
 pub use provider::{ProviderError, ProviderMetrics, Providers};

@@ -419,3 +419,36 @@ async fn credential_providers_follow_their_files() {
         assert!(!said.contains(secret), "{said}");
     }
 }
+
+#[tokio::test]
+async fn folders_of_docker_configuration_are_followed() {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = registry.push_index("app", "1.0").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (endpoint, path) = (registry.endpoint(), folder.path().display());
+    let served = plain(&configuration(&format!(
+        "registries: [{{match: registry.test, endpoints: [\"{endpoint}\"]}}]\ncredentials: {{dockerConfig: [{path}]}}\n"
+    )));
+    let nothing = format!("there are no credentials in {path}: ");
+    assert_eq!(served.log().matches(&nothing).count(), 1);
+    assert!(!patch(&served).await.contains(&digest));
+    let entry = json!({"registry.test": {"username": USERNAME, "password": PASSWORD}});
+    for (times, (name, text, is_pinned)) in (1..).zip([
+        (".dockercfg", entry.to_string(), true),
+        ("config.json", "{}".to_owned(), false),
+        ("config.json", "swordfish".to_owned(), true),
+    ]) {
+        fs::write(folder.path().join("new"), text).unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join(name)).unwrap();
+        reloaded(&served, "configuration", "success", times).await;
+        let patch = patch(&served).await;
+        assert_eq!(patch.contains(&digest), is_pinned, "{name} {times}");
+    }
+    let log = served.log();
+    let passed_over = "config.json is not a docker configuration";
+    assert_eq!(log.matches(passed_over).count(), 1, "{log}");
+    assert!(
+        !log.contains("swordfish") && !log.contains(PASSWORD),
+        "{log}"
+    );
+}

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crate::admission::Admission;
 use crate::cluster::Cluster;
 use crate::config::{self, Cache, Configuration};
-use crate::credentials::{self, Keyring, Providers};
+use crate::credentials::{FileError, Files, Keyring, Providers};
 use crate::mutation::Settings;
 use crate::pipeline::Pipeline;
 use crate::registry::Resolver;
@@ -53,8 +53,9 @@ impl ConfigurationFile {
         }
     }
 
-    /// What answers reviews by this source. What it has in common with the current one is kept, with its state.
-    fn admission(&self, source: &Source) -> anyhow::Result<Admission> {
+    /// What answers reviews by this source, and which files were passed over for it. What it has in common with the
+    /// current one is kept, with its state.
+    fn admission(&self, source: &Source) -> anyhow::Result<(Admission, Vec<FileError>)> {
         let Configuration {
             settings,
             kinds,
@@ -71,16 +72,16 @@ impl ConfigurationFile {
             let providers = Providers::load(credentials.providers.as_ref(), metrics)?;
             Resolver::with_providers(registries, cache, providers, resolver.metrics().clone())?
         };
-        let keyring = credentials::read(&credentials.docker_config)?;
+        let Files { keyring, skipped } = Files::read(&credentials.docker_config)?;
         let pipeline = current
             .pipeline()
             .successor(settings.clone(), resolver, keyring);
-        Ok(Admission::new(kinds.clone(), pipeline))
+        Ok((Admission::new(kinds.clone(), pipeline), skipped))
     }
 }
 
 impl Reload for ConfigurationFile {
-    type Fresh = (Source, Admission);
+    type Fresh = (Source, Admission, Vec<FileError>);
     const WHAT: &'static str = "configuration";
 
     fn read(&self) -> (Vec<PathBuf>, anyhow::Result<Self::Fresh>) {
@@ -90,14 +91,19 @@ impl Reload for ConfigurationFile {
             Err(error) => return (files, Err(error.into())),
         };
         files.extend(authorities(&configuration).cloned());
-        files.extend_from_slice(&configuration.credentials.docker_config);
+        files.extend(documents(&configuration));
         files.extend(providers(&configuration));
         let source = Source::new(configuration);
         let admission = self.admission(&source);
-        (files, admission.map(|admission| (source, admission)))
+        let fresh = admission.map(|(admission, skipped)| (source, admission, skipped));
+        (files, fresh)
     }
 
-    fn apply(&mut self, (source, admission): Self::Fresh) -> String {
+    fn apply(&mut self, (source, admission, skipped): Self::Fresh) -> String {
+        for error in skipped {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::warn!(error, "passed over, as by a kubelet");
+        }
         let changes = source.changes(&self.source);
         self.source = source;
         self.in_effect.store(Arc::new(admission));
@@ -112,7 +118,7 @@ impl Source {
     fn new(configuration: Configuration) -> Self {
         Self {
             authorities: Snapshot::of(authorities(&configuration)),
-            documents: Snapshot::of(&configuration.credentials.docker_config),
+            documents: Snapshot::of(documents(&configuration)),
             providers: Snapshot::of(providers(&configuration)),
             configuration,
         }
@@ -147,6 +153,11 @@ impl Source {
 fn authorities(configuration: &Configuration) -> impl Iterator<Item = &PathBuf> {
     let registries = configuration.registries.iter();
     registries.filter_map(|registry| registry.ca.as_ref())
+}
+
+/// The docker configuration files that a configuration names, or may find in the folders that it names.
+fn documents(configuration: &Configuration) -> Vec<PathBuf> {
+    Files::paths(&configuration.credentials.docker_config)
 }
 
 /// The files of credential providers that a configuration names.
