@@ -128,6 +128,9 @@ pub struct Credentials {
     pub docker_config: Vec<PathBuf>,
     /// Credential providers of the kubelet, for all namespaces; they are run where they are needed.
     pub providers: Option<Providers>,
+    /// Whether the `identitytoken` of an entry, in pull secrets too, is used where user names and passwords have failed.
+    /// `false`: as the kubelet, which does not read it.
+    pub identity_tokens: bool,
 }
 
 /// Credential providers, as a kubelet is told of them.

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, Unreadable};
+use crate::config::Credentials;
 use crate::credentials::Keyring;
 use crate::mutation::{
     Account, Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, draft,
@@ -28,6 +29,7 @@ pub struct Pipeline {
     settings: Settings,
     resolver: Resolver,
     keyring: Keyring,
+    credentials: Credentials,
     cluster: Arc<dyn Cluster>,
     metrics: Metrics,
 }
@@ -45,7 +47,17 @@ impl Pipeline {
             settings,
             resolver,
             keyring,
+            credentials: Credentials::default(),
             cluster,
+        }
+    }
+
+    /// The same, with other rules for credentials than the default; their files are in the keyring.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            ..self
         }
     }
 
@@ -57,6 +69,7 @@ impl Pipeline {
             settings,
             resolver,
             keyring,
+            credentials: Credentials::default(),
             cluster: Arc::clone(&self.cluster),
         }
     }
@@ -131,7 +144,8 @@ impl Pipeline {
         let purses = purse::purses(&*self.cluster, draft.pullers(), deadline).await;
         let look_ups = draft.questions().iter().map(|question| {
             let purse = &purses[question.puller];
-            LookUp::new(question, purse, &self.keyring)
+            let providers = self.resolver.providers();
+            LookUp::new(question, purse, &self.keyring, &self.credentials, providers)
         });
         Facts {
             digests: look_up::answer(look_ups, &self.resolver, deadline).await,

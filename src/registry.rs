@@ -84,7 +84,6 @@ struct Inner {
     answers: Answers,
     flights: Flights,
     audiences: Audiences,
-    /// Part of no audience: their credentials are for everybody who asks here.
     providers: Providers,
     metrics: Metrics,
 }
@@ -95,7 +94,7 @@ impl Resolver {
         Self::with_providers(registries, cache, Providers::default(), Metrics::default())
     }
 
-    /// The same, with credential providers that all who ask may use, and going on with the metrics of an earlier one.
+    /// The same, with what [`Credential::of_providers`] stands for, and going on with the metrics of an earlier one.
     pub fn with_providers(
         registries: &[Registry],
         cache: &Cache,
@@ -137,8 +136,7 @@ impl Resolver {
         Some(entry.answer)
     }
 
-    /// The digest of this image, as seen with these credentials, each tried in turn, then those of the credential
-    /// providers, and anonymously in the end.
+    /// The digest of this image, as seen with these credentials, each tried in turn and anonymously in the end.
     ///
     /// `fresh` asks for an answer whose look-up begins after this call: what was pushed a moment ago counts. Otherwise a
     /// remembered answer will do. Whoever asks the same at the same time shares one look-up. When the deadline passes,

@@ -2,17 +2,19 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::json;
 use surepull::config::{self, Cache};
-use surepull::credentials::{Credential, ProviderMetrics, Providers};
+use surepull::credentials::{Credential, CredentialKind, ProviderMetrics, Providers};
 use surepull::image::Digest;
 use surepull::registry::{Class, Image, Metrics, Resolver};
 
 use common::registry::{PASSWORD, TestRegistry, USERNAME};
+use common::token_service::REFRESH_TOKEN;
 use common::{soon, wait_for};
 
 fn resolver(registry: &TestRegistry) -> Resolver {
@@ -36,11 +38,8 @@ fn image(repository: &str, tag: &str) -> Image<'static> {
 }
 
 fn credential(username: &str, password: &str) -> Credential {
-    Credential {
-        username: username.into(),
-        password: password.as_bytes().to_vec().into(),
-        source: "test".into(),
-    }
+    let password = password.as_bytes().to_vec();
+    Credential::login(username.into(), password.into(), "test".into())
 }
 
 #[tokio::test]
@@ -297,28 +296,105 @@ async fn credential_providers_are_run_where_the_rest_does_not_suffice() {
         credential(USERNAME, "swordfish"),
     );
     let (first, second) = (image("app", "1"), image("app", "2"));
+    let provided = Credential::of_providers;
     for (image, credentials, expected) in [
-        (&first, &[good][..], 0),
-        (&first, &[bad], 1),
-        (&first, &[], 2),
+        (&first, &[good, provided()][..], 0),
+        (&first, &[bad, provided()], 1),
+        (&first, &[provided()], 2),
         // Remembered, whatever becomes of the credentials.
-        (&first, &[], 2),
-        (&second, &[], 3),
+        (&first, &[provided()], 2),
+        (&second, &[provided()], 3),
     ] {
         let found = resolver.resolve(image, credentials, false, soon()).await;
         assert!(found.is_ok(), "{found:?}");
         assert_eq!(runs(), expected);
     }
-    assert_eq!(
-        resolver.cached(&first, &[]).unwrap().unwrap().as_str(),
-        digest
-    );
+    let known = resolver.cached(&first, &[provided()]).unwrap();
+    assert_eq!(known.unwrap().as_str(), digest);
+    // That is no answer for who asks without.
+    assert!(resolver.cached(&first, &[]).is_none());
+    let anonymous = resolver.resolve(&first, &[], false, soon()).await;
+    assert_eq!(anonymous.unwrap_err().class(), Class::Unauthorized);
+    assert_eq!(runs(), 3);
 
     // A provider's own credential is refused like any other.
     let folder = tempfile::tempdir().unwrap();
     let resolver = with_provider(&registry, folder.path(), "swordfish");
-    let error = resolver.resolve(&first, &[], false, soon()).await;
+    let provided = [provided()];
+    let error = resolver.resolve(&first, &provided, false, soon()).await;
     let error = error.unwrap_err();
     assert_eq!(error.class(), Class::Unauthorized, "{error}");
     assert!(!format!("{error} {error:?} {resolver:?}").contains("swordfish"));
+}
+
+#[tokio::test]
+async fn identity_tokens_are_exchanged_for_access_tokens() {
+    let registry = TestRegistry::with_token_auth().await;
+    let digest = registry.push_manifest("app", "1").await;
+    registry.push_manifest("app", "2").await;
+    registry.push_manifest("other", "1").await;
+    let resolver = resolver(&registry);
+    let service = registry.tokens().unwrap();
+    let token = |token: &str| Credential {
+        kind: CredentialKind::Identity(token.as_bytes().to_vec().into()),
+        ..credential("00000000-0000-0000-0000-000000000000", "")
+    };
+    let (good, bad) = (token(REFRESH_TOKEN), token("swordfish"));
+
+    // What is refused is told, but not in the words of the service, which may repeat it.
+    let first = image("app", "1");
+    let refused = std::slice::from_ref(&bad);
+    let error = resolver.resolve(&first, refused, false, soon()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.class(), Class::Unauthorized, "{error}");
+    assert!(!format!("{error} {error:?} {bad:?}").contains("swordfish"));
+
+    let credentials = [bad, good];
+    let found = resolver
+        .resolve(&image("app", "1"), &credentials, false, soon())
+        .await;
+    assert_eq!(found.unwrap().as_str(), digest);
+    let forms = service.forms();
+    assert_eq!(
+        forms.last().unwrap(),
+        "grant_type=refresh_token&client_id=surepull&service=registry.test&scope=repository:app:pull&refresh_token=refresh%20me%2B/%3D"
+    );
+    // An access token is for one repository and credential; the refresh token that came with it is not used.
+    for (repository, tag, more) in [("app", "2", 0), ("other", "1", 1)] {
+        let before = service.forms().len();
+        let found = resolver
+            .resolve(&image(repository, tag), &credentials[1..], false, soon())
+            .await;
+        assert!(found.is_ok(), "{found:?}");
+        assert_eq!(service.forms().len(), before + more, "{repository}:{tag}");
+        assert!(service.forms().iter().all(|form| !form.contains("another")));
+    }
+}
+
+#[tokio::test]
+async fn connections_are_kept() {
+    let registry = TestRegistry::start();
+    for tag in ["1", "2", "3"] {
+        registry.push_manifest("app", tag).await;
+    }
+    let resolver = resolver(&registry);
+    for tag in ["1", "2", "3"] {
+        let found = resolver
+            .resolve(&image("app", tag), &[], false, soon())
+            .await;
+        assert!(found.is_ok(), "{found:?}");
+    }
+    // The registry says of each request from which port it came.
+    let ours = || {
+        let log = registry.log();
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("http.request.useragent=surepull/"));
+        let from = lines.filter_map(|line| line.split_once("http.request.remoteaddr="));
+        let ports = from.filter_map(|(_, rest)| rest.split(' ').next().map(str::to_owned));
+        ports.collect::<Vec<_>>()
+    };
+    wait_for(|| ours().len() >= 3).await;
+    let ports: BTreeSet<String> = ours().into_iter().collect();
+    assert_eq!(ports.len(), 1, "{}", registry.log());
 }

@@ -151,11 +151,11 @@ fn good() -> Response {
 }
 
 fn credential(password: &str) -> Credential {
-    Credential {
-        username: b"alice".to_vec(),
-        password: password.as_bytes().to_vec().into(),
-        source: "test".into(),
-    }
+    Credential::login(
+        b"alice".to_vec(),
+        password.as_bytes().to_vec().into(),
+        "test".into(),
+    )
 }
 
 /// The metrics as they are scraped.

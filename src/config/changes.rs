@@ -63,6 +63,7 @@ mod tests {
             ("registries", "[{match: r.io}]"),
             ("cache", "{ttl: 1s}"),
             ("credentials", "{dockerConfig: [f]}"),
+            ("credentials", "{identityTokens: true}"),
             ("credentials", "{providers: {config: f, binDir: b}}"),
         ] {
             let text =

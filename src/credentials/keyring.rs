@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Credential;
+use secrecy::ExposeSecret;
+
 use super::document::Document;
+use super::entry::Login;
 use super::pattern;
 use super::url::Url;
+use super::{Credential, CredentialKind};
 
 /// The key whose entries are offered to Docker Hub's images when no key matched.
 const HUB: &[u8] = b"index.docker.io";
@@ -71,11 +74,15 @@ impl Keyring {
     /// Adds the entries of a document. Entries of one normal form keep the order in which they were added.
     pub fn add(&mut self, document: Document, source: &Arc<str>) {
         for entry in document.entries {
-            let credential = Credential {
-                username: entry.login.username,
-                password: entry.login.password,
-                source: Arc::clone(source),
-            };
+            let Login {
+                username,
+                password,
+                identity_token,
+            } = entry.login;
+            let mut credential = Credential::login(username, password, Arc::clone(source));
+            if !identity_token.expose_secret().is_empty() {
+                credential.kind = CredentialKind::Identity(identity_token);
+            }
             let Key { text, url } = entry.key;
             let slot = self.slots.entry(Reverse(text)).or_insert(Slot {
                 url,

@@ -104,6 +104,17 @@ impl Providers {
         &self.metrics
     }
 
+    /// Whether any is asked about this repository.
+    pub fn matches(&self, repository: &str) -> bool {
+        let mut all = self.all.iter();
+        all.any(|provider| provider.settings.matches(repository))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// The credentials for a repository of all providers whose `matchImages` match it, in the order in which they are
     /// tried. A provider whose answer is not remembered is run, until then at most; one that fails has none, which is
     /// logged and counted.

@@ -7,7 +7,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::purse::Purse;
-use crate::credentials::{Credential, Keyring, candidates};
+use crate::config::Credentials;
+use crate::credentials::{Credential, Keyring, Providers, candidates};
 use crate::image::Digest;
 use crate::mutation::Question;
 use crate::registry::{Error, Image, Resolver};
@@ -72,18 +73,31 @@ async fn ask(
 }
 
 impl<'q> LookUp<'q> {
-    /// Looks the image up as its puller would pull it: with its pull secrets, then with those of the configuration.
-    pub(super) fn new(question: &Question<'q>, purse: &'q Purse, configured: &Keyring) -> Self {
+    /// Looks the image up as its puller would pull it: with its pull secrets, then with those of the configuration,
+    /// then those of credential providers; last, if the rules say so, with identity tokens, of which the kubelet does
+    /// not know.
+    pub(super) fn new(
+        question: &Question<'q>,
+        purse: &'q Purse,
+        configured: &Keyring,
+        rules: &Credentials,
+        providers: &Providers,
+    ) -> Self {
         let reference = &question.image;
-        let credentials = if purse.keyrings.is_empty() && configured.is_empty() {
-            Vec::new()
-        } else {
+        let mut credentials = Vec::new();
+        if !(purse.keyrings.is_empty() && configured.is_empty() && providers.is_empty()) {
+            let repository = reference.repository();
             let secrets = purse.keyrings.iter().map(|keyring| &**keyring);
-            candidates(secrets, configured, &reference.repository())
-                .into_iter()
-                .cloned()
-                .collect()
-        };
+            let found = candidates(secrets, configured, &repository);
+            credentials.extend(found.iter().map(|found| found.without_identity_token()));
+            if providers.matches(&repository) {
+                credentials.push(Credential::of_providers());
+            }
+            if rules.identity_tokens {
+                let tokens = found.into_iter().filter(|found| found.has_identity_token());
+                credentials.extend(tokens.cloned());
+            }
+        }
         let image = Image {
             registry: reference.domain().into(),
             repository: reference.path(),

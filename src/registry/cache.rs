@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::Image;
 use super::error::Error;
 use crate::config;
-use crate::credentials::Credential;
+use crate::credentials::{Credential, CredentialKind};
 use crate::image::Digest;
 
 /// What a look-up comes to; an error is an answer too.
@@ -76,16 +76,24 @@ impl Audiences {
         Ok(Self(key))
     }
 
-    /// The audience of these credentials. Where they were found makes no difference.
+    /// The audience of these credentials. Where they were found makes no difference. Those of credential providers are
+    /// not asked for: they are for all who may use them, and change where the audience does not.
     pub(super) fn of(&self, credentials: &[Credential]) -> Audience {
         if credentials.is_empty() {
             return Audience(None);
         }
         let mut hash = Sha256::new_with_prefix(self.0);
         for credential in credentials {
+            let (kind, token): (_, &[u8]) = match &credential.kind {
+                CredentialKind::Login => (0, &[]),
+                CredentialKind::Providers => (1, &[]),
+                CredentialKind::Identity(token) => (2, token.expose_secret()),
+            };
+            hash.update([kind]);
             for part in [
                 credential.username.as_slice(),
                 credential.password.expose_secret(),
+                token,
             ] {
                 hash.update((part.len() as u64).to_le_bytes());
                 hash.update(part);
@@ -253,11 +261,8 @@ mod tests {
     }
 
     fn credential(username: &str, password: &str) -> Credential {
-        Credential {
-            username: username.into(),
-            password: password.as_bytes().to_vec().into(),
-            source: "test".into(),
-        }
+        let password = password.as_bytes().to_vec();
+        Credential::login(username.into(), password.into(), "test".into())
     }
 
     #[test]
@@ -279,6 +284,13 @@ mod tests {
             audiences.of(&[credential("bob", "a")]),
             audiences.of(&[credential("alic", "ea")]),
             audiences.of(&[credential("alice", "a"), credential("bob", "b")]),
+            audiences.of(&[credential("alice", "a"), Credential::of_providers()]),
+            audiences.of(&[Credential::of_providers()]),
+            audiences.of(&[credential("", "")]),
+            audiences.of(&[Credential {
+                kind: CredentialKind::Identity(b"t".to_vec().into()),
+                ..credential("alice", "a")
+            }]),
             Audiences::new().unwrap().of(&[credential("alice", "a")]),
         ] {
             assert!(answers.get(&image("1"), other).is_none());

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Uri;
 use http::uri::Scheme;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -55,7 +55,7 @@ pub(super) struct Trust(Arc<HashSet<Origin>>);
 /// A pool of connections with the same trust.
 #[derive(Clone)]
 pub(super) struct Wire {
-    pub(super) client: Client<Connector, Empty<Bytes>>,
+    pub(super) client: Client<Connector, Full<Bytes>>,
 }
 
 /// A connection was not made because of where it would have led.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
@@ -20,9 +22,8 @@ const EXCHANGE_LIMIT: Duration = Duration::from_secs(10);
 const ERROR_BODY_LIMIT: usize = 64 << 10;
 
 /// A question.
-#[derive(Clone, Debug)]
 pub(super) struct Ask<'a> {
-    /// `HEAD` or `GET`.
+    /// `HEAD` or `GET`, or `POST` for a form.
     pub(super) method: Method,
     /// The absolute URL.
     pub(super) url: Uri,
@@ -30,6 +31,8 @@ pub(super) struct Ask<'a> {
     pub(super) accept: &'static str,
     /// Goes to this URL's origin, and nowhere else.
     pub(super) authorization: Option<&'a HeaderValue>,
+    /// A form with secrets, which goes to this URL, and nowhere else.
+    pub(super) form: Option<Bytes>,
     /// Who is asked, for messages: `the registry` or `the token service`.
     pub(super) whom: &'static str,
 }
@@ -69,6 +72,9 @@ impl Wire {
                     whom: ask.whom,
                 });
             }
+            if ask.form.is_some() {
+                return Err(subject.refused(format!("{} redirects a secret elsewhere", ask.whom)));
+            }
             url =
                 target(&url, response.headers().get(LOCATION)).map_err(
                     |objection| match objection {
@@ -96,7 +102,7 @@ impl Wire {
         url: &Uri,
         authorization: Option<&HeaderValue>,
     ) -> Result<hyper::Response<Incoming>, Error> {
-        let mut request = Request::new(Empty::<Bytes>::new());
+        let mut request = Request::new(Full::new(ask.form.clone().unwrap_or_default()));
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = url.clone();
         let headers = request.headers_mut();
@@ -105,6 +111,10 @@ impl Wire {
             USER_AGENT,
             HeaderValue::from_static(concat!("surepull/", env!("CARGO_PKG_VERSION"))),
         );
+        if ask.form.is_some() {
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.insert(CONTENT_TYPE, form);
+        }
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }

@@ -13,7 +13,7 @@ use super::manifest::{self, Kind};
 use super::route::Route;
 use super::token::{self, GrantKey, Grants};
 use super::{Image, challenge};
-use crate::credentials::{Credential, Providers};
+use crate::credentials::{Credential, CredentialKind, Providers};
 use crate::image::Digest;
 
 /// How long a manifest may be (distribution specification, "Pushing Manifests").
@@ -51,30 +51,33 @@ impl Lookup<'_> {
         Err(first_error.unwrap_or_else(|| self.subject.unreachable("there is no endpoint")))
     }
 
-    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`), those of
-    /// credential providers after those that are given; and then, unlike the kubelet, nobody's: an outdated pull secret
-    /// must not keep a public image from being pinned.
+    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); and then,
+    /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
     async fn ask_endpoint(
         &self,
         endpoint: &str,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
         let mut telling = None;
+        let mut was_anonymous = false;
         for credential in credentials {
-            let answer = self.attempt_or_note(endpoint, credential, &mut telling);
-            if let Some(answer) = answer.await {
-                return answer;
+            let each = match credential.kind {
+                CredentialKind::Providers => {
+                    self.provided.get_or_init(|| self.ask_providers()).await
+                }
+                CredentialKind::Login | CredentialKind::Identity(_) => {
+                    std::slice::from_ref(credential)
+                }
+            };
+            for credential in each {
+                was_anonymous |= credential.is_anonymous();
+                let answer = self.attempt_or_note(endpoint, Some(credential), &mut telling);
+                if let Some(answer) = answer.await {
+                    return answer;
+                }
             }
         }
-        let provided = self.provided.get_or_init(|| self.ask_providers()).await;
-        for credential in provided {
-            let answer = self.attempt_or_note(endpoint, credential, &mut telling);
-            if let Some(answer) = answer.await {
-                return answer;
-            }
-        }
-        // An entry without user name and password is an anonymous attempt already.
-        if !credentials.iter().chain(provided).any(is_empty) {
+        if !was_anonymous {
             let answer = self.attempt_or_note(endpoint, None, &mut telling);
             if let Some(answer) = answer.await {
                 return answer;
@@ -101,10 +104,10 @@ impl Lookup<'_> {
     async fn attempt_or_note(
         &self,
         endpoint: &str,
-        credential: impl Into<Option<&Credential>>,
+        credential: Option<&Credential>,
         telling: &mut Option<Error>,
     ) -> Option<Result<Digest, Error>> {
-        let credential = credential.into().filter(|one| !is_empty(one));
+        let credential = credential.filter(|one| !one.is_anonymous());
         let error = match self.attempt(endpoint, credential).await {
             Err(error) if error.may_depend_on_credential() => error,
             answer => return Some(answer),
@@ -264,6 +267,7 @@ impl Attempt<'_> {
             url: self.url.clone(),
             accept: manifest::ACCEPT,
             authorization,
+            form: None,
             whom: "the registry",
         };
         self.wire.ask(self.lookup.subject, ask).await
@@ -272,12 +276,6 @@ impl Attempt<'_> {
 
 fn header_digest(headers: &HeaderMap) -> Option<Digest> {
     Digest::parse(headers.get(CONTENT_DIGEST)?.to_str().ok()?).ok()
-}
-
-/// The runtime makes an anonymous attempt of such an entry.
-fn is_empty(credential: &Credential) -> bool {
-    use secrecy::ExposeSecret;
-    credential.username.is_empty() && credential.password.expose_secret().is_empty()
 }
 
 /// Whether a name can go into a URL as it is. References are parsed long before; this is the last line of defence

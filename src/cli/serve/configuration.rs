@@ -75,7 +75,8 @@ impl ConfigurationFile {
         let Files { keyring, skipped } = Files::read(&credentials.docker_config)?;
         let pipeline = current
             .pipeline()
-            .successor(settings.clone(), resolver, keyring);
+            .successor(settings.clone(), resolver, keyring)
+            .with_credentials(credentials.clone());
         Ok((Admission::new(kinds.clone(), pipeline), skipped))
     }
 }

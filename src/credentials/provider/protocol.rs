@@ -131,6 +131,7 @@ impl Auth {
         Login {
             username: text(&self.username),
             password: text(&self.password).into(),
+            ..Login::default()
         }
     }
 }
