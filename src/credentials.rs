@@ -12,26 +12,27 @@ mod json;
 mod keyring;
 mod pattern;
 mod provider;
+mod secret;
 mod url;
 
-use std::fmt;
 use std::sync::Arc;
 
-use secrecy::{ExposeSecret, SecretSlice};
+use secrecy::ExposeSecret;
 
 pub use document::{Document, Form, Malformed};
 pub use file::{FileError, Files};
 pub use keyring::{HubFallback, Keyring, candidates};
 pub use pattern::{InvalidPattern, urls_match};
 pub use provider::{ProviderError, ProviderMetrics, Providers};
+pub use secret::Secret;
 
 /// Something that may be tried at a registry: as a rule a user name and a password.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Credential {
-    /// The user name as stored; need not be UTF-8, may be empty.
-    pub username: Vec<u8>,
-    /// The password as stored; need not be UTF-8, may be empty. Zeroized on drop.
-    pub password: SecretSlice<u8>,
+    /// The user name as stored; need not be UTF-8, may be empty. Some registries take a token for it.
+    pub username: Secret,
+    /// The password as stored; need not be UTF-8, may be empty.
+    pub password: Secret,
     /// Where it was found, for messages: never a value, e.g. `file /etc/surepull/config.json`.
     pub source: Arc<str>,
     /// What it is else, or instead.
@@ -39,23 +40,27 @@ pub struct Credential {
 }
 
 /// What a credential is besides a user name and a password.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub enum CredentialKind {
     /// Nothing else.
     #[default]
     Login,
     /// A refresh token for token services (`identitytoken`); user name and password are for registries without one.
-    Identity(SecretSlice<u8>),
+    Identity(Secret),
     /// In the place of those that credential providers have, which are asked when it is its turn.
     Providers,
 }
 
 impl Credential {
     /// A user name and a password.
-    pub fn login(username: Vec<u8>, password: SecretSlice<u8>, source: Arc<str>) -> Self {
+    pub fn login(
+        username: impl Into<Secret>,
+        password: impl Into<Secret>,
+        source: Arc<str>,
+    ) -> Self {
         Self {
-            username,
-            password,
+            username: username.into(),
+            password: password.into(),
             source,
             kind: CredentialKind::Login,
         }
@@ -65,7 +70,7 @@ impl Credential {
     pub fn of_providers() -> Self {
         Self {
             kind: CredentialKind::Providers,
-            ..Self::login(Vec::new(), Vec::new().into(), "credential providers".into())
+            ..Self::login("", "", "credential providers".into())
         }
     }
 
@@ -89,16 +94,7 @@ impl Credential {
     /// Whether it has neither user name nor password: the kubelet's runtime makes an anonymous attempt of it.
     pub fn is_anonymous(&self) -> bool {
         matches!(self.kind, CredentialKind::Login)
-            && self.username.is_empty()
+            && self.username.expose_secret().is_empty()
             && self.password.expose_secret().is_empty()
-    }
-}
-
-/// Without the values: some registries take a token for a user name.
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential")
-            .field("source", &self.source)
-            .finish_non_exhaustive()
     }
 }

@@ -18,11 +18,12 @@ use crate::cluster::{Cluster, Unreadable};
 use crate::config::Credentials;
 use crate::credentials::Keyring;
 use crate::mutation::{
-    Account, Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, draft,
+    Account, Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, clean, draft,
 };
 use crate::registry::Resolver;
 
 use look_up::LookUp;
+use purse::NAME;
 
 /// Decides about objects, with facts from registries and from the cluster.
 pub struct Pipeline {
@@ -121,7 +122,8 @@ impl Pipeline {
         facts
     }
 
-    /// The account whose pull secrets the Pod may get, or what to say if it should have got them.
+    /// The account whose pull secrets the Pod may get, or what to say if it should have got them. Nobody adds them later:
+    /// this is worth all of the time that there is.
     async fn account(
         &self,
         draft: &Draft<'_>,
@@ -135,7 +137,7 @@ impl Pipeline {
             Err(Unreadable::NotFound | Unreadable::NoCluster) => None,
             Err(why) => Some(Err(format!(
                 "surepull: the pull secrets of ServiceAccount {:?} are not added: it could not be read: {why}",
-                question.name
+                clean(question.name, NAME)
             ))),
         }
     }

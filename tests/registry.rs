@@ -38,8 +38,7 @@ fn image(repository: &str, tag: &str) -> Image<'static> {
 }
 
 fn credential(username: &str, password: &str) -> Credential {
-    let password = password.as_bytes().to_vec();
-    Credential::login(username.into(), password.into(), "test".into())
+    Credential::login(username, password, "test".into())
 }
 
 #[tokio::test]
@@ -336,7 +335,7 @@ async fn identity_tokens_are_exchanged_for_access_tokens() {
     let resolver = resolver(&registry);
     let service = registry.tokens().unwrap();
     let token = |token: &str| Credential {
-        kind: CredentialKind::Identity(token.as_bytes().to_vec().into()),
+        kind: CredentialKind::Identity(token.into()),
         ..credential("00000000-0000-0000-0000-000000000000", "")
     };
     let (good, bad) = (token(REFRESH_TOKEN), token("swordfish"));

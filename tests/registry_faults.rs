@@ -151,11 +151,7 @@ fn good() -> Response {
 }
 
 fn credential(password: &str) -> Credential {
-    Credential::login(
-        b"alice".to_vec(),
-        password.as_bytes().to_vec().into(),
-        "test".into(),
-    )
+    Credential::login("alice", password, "test".into())
 }
 
 /// The metrics as they are scraped.

@@ -5,26 +5,20 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use secrecy::SecretSlice;
 use secrecy::zeroize::Zeroizing;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::json::Text;
+use super::secret::Secret;
 
 /// A user name and a password.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Login {
-    pub(super) username: Vec<u8>,
-    pub(super) password: SecretSlice<u8>,
+    pub(super) username: Secret,
+    pub(super) password: Secret,
     /// Empty where there is none.
-    pub(super) identity_token: SecretSlice<u8>,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").finish_non_exhaustive()
-    }
+    pub(super) identity_token: Secret,
 }
 
 /// The fields that are read. Upstream does not know `identitytoken`: whatever its value, it is no mistake.
@@ -94,7 +88,7 @@ impl Fields {
             });
         }
         Ok(Login {
-            username: std::mem::take(&mut self.username),
+            username: std::mem::take(&mut *self.username).into(),
             password: std::mem::take(&mut *self.password).into(),
             identity_token,
         })
@@ -133,7 +127,7 @@ fn decode_auth(auth: &[u8]) -> Result<Login, InvalidAuth> {
         .position(|b| *b == b':')
         .ok_or(InvalidAuth::NoColon)?;
     Ok(Login {
-        username: decoded[..colon].to_vec(),
+        username: decoded[..colon].to_vec().into(),
         password: decoded[colon + 1..].to_vec().into(),
         ..Login::default()
     })

@@ -147,6 +147,8 @@ impl FileError {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use std::error::Error as _;
 
     use super::*;
@@ -163,7 +165,10 @@ mod tests {
         std::fs::write(&new, CONFIG).unwrap();
         let keyring = Files::read(&[old.clone(), new]).unwrap().keyring;
         let found = keyring.lookup("r.io/app");
-        let users: Vec<_> = found.iter().map(|found| &found.username[..]).collect();
+        let users: Vec<_> = found
+            .iter()
+            .map(|found| found.username.expose_secret())
+            .collect();
         assert_eq!(users, [&b"dockercfg"[..], b"config"]);
         assert_eq!(&*found[0].source, format!("file {}", old.display()));
         assert!(Files::read(&[]).unwrap().keyring.is_empty());
@@ -207,7 +212,7 @@ mod tests {
             let found = keyring.lookup("r.io/app");
             let users = found
                 .iter()
-                .map(|found| String::from_utf8(found.username.clone()).unwrap());
+                .map(|found| String::from_utf8(found.username.expose_secret().to_vec()).unwrap());
             let skipped: Vec<_> = skipped.iter().map(ToString::to_string).collect();
             (users.collect::<Vec<_>>().join(" "), skipped.join("; "))
         };

@@ -16,6 +16,9 @@ use crate::registry::{Error, Image, Resolver};
 /// How many look-ups of one review may be under way at once. A Pod has a handful of images; this bounds a hostile one.
 pub(super) const AT_ONCE: usize = 64;
 
+/// How many credentials are tried for one image. A pull secret has one entry for a registry; this bounds a hostile one.
+const CREDENTIALS: usize = 32;
+
 /// A digest, or a sentence for the user that says why there is none.
 type Answer = Result<Digest, String>;
 
@@ -88,7 +91,8 @@ impl<'q> LookUp<'q> {
         if !(purse.keyrings.is_empty() && configured.is_empty() && providers.is_empty()) {
             let repository = reference.repository();
             let secrets = purse.keyrings.iter().map(|keyring| &**keyring);
-            let found = candidates(secrets, configured, &repository);
+            let mut found = candidates(secrets, configured, &repository);
+            found.truncate(CREDENTIALS);
             credentials.extend(found.iter().map(|found| found.without_identity_token()));
             if providers.matches(&repository) {
                 credentials.push(Credential::of_providers());

@@ -7,12 +7,17 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::{Answer, Cluster, Unreadable};
 use crate::credentials::Keyring;
-use crate::mutation::{AccountQuestion, Puller};
+use crate::mutation::{AccountQuestion, Puller, clean};
 use crate::registry::{Class, Error};
 
 /// Of how many templates of one object the pull secrets are read, and how many of each: more than anybody has use for.
 const TEMPLATES: usize = 16;
 const PULL_SECRETS: usize = 32;
+
+/// How many characters of a name the user is told: as many as an object's name can have.
+pub(super) const NAME: usize = 253;
+/// How many reasons for what could not be read are told of.
+const REASONS: usize = 3;
 
 /// The part of a review's time that the cluster may take. If it takes longer, the look-ups go on with what is known.
 const SHARE: u32 = 3;
@@ -82,6 +87,7 @@ impl Purse {
     }
 
     fn miss_pull_secret(&mut self, namespace: &str, name: &str, why: &Unreadable) {
+        let name = clean(name, NAME);
         let clause =
             format!("pull secret {name:?} of namespace {namespace} could not be read: {why}");
         // The kubelet does not pass over that one, so it matters whatever the registry says.
@@ -94,6 +100,7 @@ impl Purse {
 
     fn miss_account(&mut self, question: AccountQuestion<'_>, why: &Unreadable) {
         let AccountQuestion { namespace, name } = question;
+        let name = clean(name, NAME);
         // Without a cluster that is so for every Pod, and no news.
         if *why != Unreadable::NoCluster {
             self.unread.push(format!(
@@ -108,7 +115,8 @@ impl Purse {
             Class::NotFound | Class::Unauthorized | Class::Forbidden | Class::RateLimited => true,
             Class::Unavailable | Class::TimedOut | Class::Refused | Class::Invalid => false,
         };
-        (may_help && !self.unread.is_empty()).then(|| self.unread.join("; "))
+        let reasons = &self.unread[..self.unread.len().min(REASONS)];
+        (may_help && !reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 

@@ -91,7 +91,7 @@ impl Audiences {
             };
             hash.update([kind]);
             for part in [
-                credential.username.as_slice(),
+                credential.username.expose_secret(),
                 credential.password.expose_secret(),
                 token,
             ] {
@@ -261,8 +261,7 @@ mod tests {
     }
 
     fn credential(username: &str, password: &str) -> Credential {
-        let password = password.as_bytes().to_vec();
-        Credential::login(username.into(), password.into(), "test".into())
+        Credential::login(username, password, "test".into())
     }
 
     #[test]
@@ -288,7 +287,7 @@ mod tests {
             audiences.of(&[Credential::of_providers()]),
             audiences.of(&[credential("", "")]),
             audiences.of(&[Credential {
-                kind: CredentialKind::Identity(b"t".to_vec().into()),
+                kind: CredentialKind::Identity("t".into()),
                 ..credential("alice", "a")
             }]),
             Audiences::new().unwrap().of(&[credential("alice", "a")]),

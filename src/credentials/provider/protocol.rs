@@ -13,6 +13,7 @@ use crate::credentials::document::Document;
 use crate::credentials::entry::Login;
 use crate::credentials::json::Text;
 use crate::credentials::keyring::Keyring;
+use crate::credentials::secret::Secret;
 
 /// For which images an answer is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -127,10 +128,13 @@ impl Response {
 
 impl Auth {
     fn login(&self) -> Login {
-        let text = |text: &Option<Text>| text.as_ref().map_or(Vec::new(), |text| text.0.to_vec());
+        let text = |text: &Option<Text>| {
+            let text = text.as_ref().map(|text| Secret::from(text.0.to_vec()));
+            text.unwrap_or_default()
+        };
         Login {
             username: text(&self.username),
-            password: text(&self.password).into(),
+            password: text(&self.password),
             ..Login::default()
         }
     }

@@ -106,7 +106,7 @@ fn soon() -> Instant {
 fn exposed(credential: &Credential) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let password = credential.password.expose_secret();
-    (text(&credential.username), text(password))
+    (text(credential.username.expose_secret()), text(password))
 }
 
 async fn found(providers: &Providers, repository: &str) -> Vec<(String, String)> {
