@@ -3,13 +3,23 @@
 mod common;
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::{LOCATION, WWW_AUTHENTICATE};
+use axum::routing::{any, post};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use surepull::config::Cache;
+use surepull::credentials::{Credential, CredentialKind};
+use surepull::registry::{Class, Image, Resolver};
 
 use common::registry::TestRegistry;
 use common::serve::Served;
+use common::soon;
 use common::token_service::REFRESH_TOKEN;
 
 /// Whether the image `registry.test/app:1` of a Pod is pinned, and what is said.
@@ -77,5 +87,52 @@ async fn an_identity_token_is_used_where_that_is_asked_for() {
         for secret in [REFRESH_TOKEN, "swordfish"] {
             assert!(!said.contains(secret), "{said}");
         }
+    }
+}
+
+/// Serves these routes for as long as the test runs; gives the address.
+async fn serve(routes: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_refresh_token_follows_no_redirect() {
+    let stolen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&stolen);
+    let steal = any(async move || count.fetch_add(1, Ordering::SeqCst).to_string());
+    let thief = serve(Router::new().route("/token", steal)).await;
+    for status in [301, 302, 303, 307, 308] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let location = format!("{thief}/token");
+        let redirect = post(async move || (status, [(LOCATION, location)]));
+        let tokens = serve(Router::new().route("/token", redirect)).await;
+        let challenge = format!("Bearer realm=\"{tokens}/token\",service=\"s\"");
+        let refuse = any(async move || (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)]));
+        let registry = serve(Router::new().fallback_service(refuse)).await;
+        let registries = [
+            common::entry("registry.test", &[&registry], None),
+            common::entry("tokens.test", &[&tokens, &thief], None),
+        ];
+        let resolver = Resolver::new(&registries, &Cache::default()).unwrap();
+        let image = Image {
+            registry: "registry.test".into(),
+            repository: "app".into(),
+            tag: "1".into(),
+        };
+        let credential = Credential {
+            kind: CredentialKind::Identity(REFRESH_TOKEN.into()),
+            ..Credential::login("", "", "test".into())
+        };
+        let answer = resolver.resolve(&image, &[credential], false, soon()).await;
+        let error = answer.unwrap_err();
+        assert_eq!(error.class(), Class::Refused, "{error}");
+        assert!(
+            error.to_string().contains("redirects a secret elsewhere"),
+            "{error}"
+        );
+        assert_eq!(stolen.load(Ordering::SeqCst), 0, "{status}");
     }
 }

@@ -267,7 +267,7 @@ impl Realm {
         url.parse().ok().filter(|url| Origin::of(url).is_some())
     }
 
-    /// The form that asks for a token by a refresh token (token specification, "OAuth2 Token Authentication").
+    /// The form that asks for a token by a refresh token (token specification, "`OAuth2` Token Authentication").
     fn form(&self, refresh_token: &[u8]) -> Bytes {
         let mut form = "grant_type=refresh_token&client_id=surepull".to_owned();
         let service = self
