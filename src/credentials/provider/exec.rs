@@ -3,16 +3,23 @@
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
 use secrecy::zeroize::Zeroizing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use super::config::Settings;
 
 /// How long an answer may be; the longest tokens of clouds have a few KiB.
 const ANSWER_LIMIT: usize = 256 << 10;
+
+/// How often, and how many times, it is tried to take notice of the end of what was killed.
+const REAP_INTERVAL: Duration = Duration::from_millis(100);
+const REAP_ATTEMPTS: usize = 100;
 
 /// Why a run came to nothing; never with what the provider wrote, which may hold secrets.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +91,24 @@ impl Drop for Running {
     fn drop(&mut self) {
         // While it has not been waited for its number is nobody else's.
         let number = self.0.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(group) = number.and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
+        let Some(group) = number.and_then(Pid::from_raw) else {
+            return;
+        };
+        let _ = kill_process_group(group, Signal::KILL);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(reap(group));
+        }
+    }
+}
+
+/// Takes notice of the end of all processes of a group. Those that the provider started become surepull's where it is the
+/// first process of a container, and then would stay as zombies.
+async fn reap(group: Pid) {
+    for _ in 0..REAP_ATTEMPTS {
+        match waitpgid(group, WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => sleep(REAP_INTERVAL).await,
+            Err(_) => return,
         }
     }
 }
