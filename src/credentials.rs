@@ -5,9 +5,11 @@
 //! kubelet does not read them. Values never appear in an error or in `Debug` output.
 
 mod document;
+mod documented;
 mod entry;
 mod file;
 mod json;
+mod key;
 mod keyring;
 mod pattern;
 mod url;
@@ -15,11 +17,11 @@ mod url;
 use std::fmt;
 use std::sync::Arc;
 
-use secrecy::SecretSlice;
+use secrecy::{ExposeSecret, SecretSlice};
 
 pub use document::{Document, Form, Malformed};
 pub use file::{FileError, read};
-pub use keyring::{HubFallback, Keyring, candidates};
+pub use keyring::{HubFallback, Keyring, PatternMatch, candidates, pattern_candidates};
 pub use pattern::{InvalidPattern, urls_match};
 
 /// One user name and password that may be tried at a registry.
@@ -31,6 +33,13 @@ pub struct Credential {
     pub password: SecretSlice<u8>,
     /// Where it was found, for messages: never a value, e.g. `file /etc/surepull/config.json`.
     pub source: Arc<str>,
+}
+
+impl Credential {
+    /// Whether it has neither user name nor password: the kubelet's runtime makes an anonymous attempt of it.
+    pub fn is_anonymous(&self) -> bool {
+        self.username.is_empty() && self.password.expose_secret().is_empty()
+    }
 }
 
 /// Without the values: some registries take a token for a user name.

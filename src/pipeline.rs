@@ -1,8 +1,10 @@
 //! The one way from an object to its edits: draft (pure), gather facts (I/O, one deadline), settle (pure).
 //!
 //! - `purse`: the credentials that each template of the object is pulled with
+//! - `attempts`: with which of them an image is looked up, and in which order
 //! - `look_up`: the digests, as seen with them
 
+mod attempts;
 mod look_up;
 mod purse;
 
@@ -15,6 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, Unreadable};
+use crate::config::Credentials;
 use crate::credentials::Keyring;
 use crate::mutation::{
     Account, Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, draft,
@@ -28,6 +31,7 @@ pub struct Pipeline {
     settings: Settings,
     resolver: Resolver,
     keyring: Keyring,
+    credentials: Credentials,
     cluster: Arc<dyn Cluster>,
     metrics: Metrics,
 }
@@ -45,7 +49,17 @@ impl Pipeline {
             settings,
             resolver,
             keyring,
+            credentials: Credentials::default(),
             cluster,
+        }
+    }
+
+    /// The same, with other rules for credentials than the default; their files are in the keyring.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            ..self
         }
     }
 
@@ -57,6 +71,7 @@ impl Pipeline {
             settings,
             resolver,
             keyring,
+            credentials: Credentials::default(),
             cluster: Arc::clone(&self.cluster),
         }
     }
@@ -127,16 +142,25 @@ impl Pipeline {
     }
 
     async fn digests(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
-        let purses = purse::purses(&*self.cluster, draft.pullers(), deadline).await;
+        let rules = &self.credentials;
+        let purses = purse::purses(&*self.cluster, draft.pullers(), rules, deadline).await;
         let look_ups = draft.questions().iter().map(|question| {
             let purse = &purses[question.puller];
-            LookUp::new(question, purse, &self.keyring)
+            LookUp::new(question, purse, &self.keyring, rules)
         });
-        Facts {
-            digests: look_up::answer(look_ups, &self.resolver, deadline).await,
-            remarks: purse::remarks(&purses),
-            account: None,
+        let answers = look_up::answer(look_ups, &self.resolver, deadline).await;
+        let mut facts = Facts::default();
+        let mut remarks: Vec<String> = purse::remarks(&purses).cloned().collect();
+        for answer in answers {
+            facts.digests.push(answer.digest);
+            remarks.extend(answer.remarks);
         }
+        for remark in remarks {
+            if !facts.remarks.contains(&remark) {
+                facts.remarks.push(remark);
+            }
+        }
+        facts
     }
 }
 

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Exit;
-use crate::config;
+use crate::config::{self, Credentials};
+use crate::credentials;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Says whether a configuration file is valid; where it is not, line, column and remedy.
+    /// Says whether a configuration file is valid; where it is not, line, column and remedy. Warns of what the files
+    /// of credentials that it names will not do.
     Check {
         /// The file.
         file: PathBuf,
@@ -22,7 +24,10 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Check { file } => match config::load(file) {
-            Ok(_) => {
+            Ok(configuration) => {
+                for warning in warnings(&configuration.credentials) {
+                    writeln!(io::stdout(), "{}: warning: {warning}", file.display())?;
+                }
                 writeln!(io::stdout(), "{}: valid", file.display())?;
                 Ok(Exit::Done)
             }
@@ -37,4 +42,15 @@ pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
     }
+}
+
+/// What there is to say of the files of credentials. That one is not here is no mistake: it may be mounted elsewhere.
+fn warnings(rules: &Credentials) -> Vec<String> {
+    let warnings = rules.docker_config.iter().flat_map(|file| {
+        match credentials::read(std::slice::from_ref(file)) {
+            Ok(keyring) => keyring.pattern_remarks(rules.patterns),
+            Err(error) => vec![format!("{:#}", anyhow::Error::from(error))],
+        }
+    });
+    warnings.collect()
 }

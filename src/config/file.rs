@@ -62,7 +62,7 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     cache: Cache,
-    /// Credentials besides those of the cluster.
+    /// Credentials besides those of the cluster, and how all are used.
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     credentials: Credentials,

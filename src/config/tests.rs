@@ -58,7 +58,7 @@ fn every_setting_is_taken_over() {
         "{HEAD}{}",
         "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, skip: {never: false}}\n\
          pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', maxEntries: 5}\n\
-         credentials: {dockerConfig: [/etc/docker.json]}\n\
+         credentials: {dockerConfig: [/etc/docker.json], patterns: documented, anonymousFallback: false, skipBrokenPullSecrets: false}\n\
          presets: [tekton, jobset, tekton]\n\
          customResources:\n- {group: a.b, kind: C, podSpecs: ['/a/*/b~1c'], containers: [/c]}\n\
          - {group: jobset.x-k8s.io, kind: JobSet, templates: [/mine]}\n"
@@ -79,6 +79,9 @@ fn every_setting_is_taken_over() {
         read.credentials.docker_config[0].to_str(),
         Some("/etc/docker.json")
     );
+    let credentials = &read.credentials;
+    assert_eq!(credentials.patterns, Patterns::Documented);
+    assert!(!credentials.anonymous_fallback && !credentials.skip_broken_pull_secrets);
     let shape = |group, kind| &read.kinds.find(group, kind).expect("the kind").shape;
     let mut paths = Shape::path("/a/*/b~1c", Leaf::Spec).expect("a path");
     paths.add("/c", Leaf::Container).expect("another path");

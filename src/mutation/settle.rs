@@ -28,7 +28,7 @@ pub struct Outcome<'r> {
     pub edits: Vec<Edit<'r>>,
     /// Whether the edits are made.
     pub mode: Mode,
-    /// What the user is told: at most 4096 characters, 256 each
+    /// What the user is told, within the limits of the API server
     /// (`staging/src/k8s.io/apiserver/pkg/endpoints/filters/warning.go`).
     pub warnings: Vec<String>,
     /// What the auditor is told. The keys are parts of qualified names.

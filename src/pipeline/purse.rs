@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::{Answer, Cluster, Unreadable};
+use crate::config::{Credentials, Patterns};
 use crate::credentials::Keyring;
 use crate::mutation::{AccountQuestion, Puller};
-use crate::registry::{Class, Error};
 
 /// Of how many templates of one object the pull secrets are read, and how many of each: more than anybody has use for.
 const TEMPLATES: usize = 16;
@@ -24,20 +24,23 @@ pub(super) struct Purse {
     pub(super) keyrings: Vec<Arc<Keyring>>,
     /// What could not be read, each a clause for the user.
     unread: Vec<String>,
-    /// What makes the kubelet fail, each a sentence for the user.
+    /// What makes the kubelet fail, and what is risky, each a sentence for the user.
     remarks: Vec<String>,
+    /// Why there is no look-up at all, if the kubelet's failure is to count.
+    pub(super) broken: Option<String>,
 }
 
 /// A purse for each puller.
 pub(super) async fn purses(
     cluster: &dyn Cluster,
     pullers: &[Puller<'_>],
+    rules: &Credentials,
     deadline: Instant,
 ) -> Vec<Purse> {
     let now = Instant::now();
     let until = now + deadline.saturating_duration_since(now) / SHARE;
     let few = pullers.iter().take(TEMPLATES);
-    let mut purses = join_all(few.map(|puller| Purse::of(cluster, puller, until))).await;
+    let mut purses = join_all(few.map(|puller| Purse::of(cluster, puller, rules, until))).await;
     purses.resize_with(pullers.len(), || Purse {
         unread: vec![
             "this object has too many templates to read the pull secrets of all".to_owned(),
@@ -48,7 +51,12 @@ pub(super) async fn purses(
 }
 
 impl Purse {
-    async fn of(cluster: &dyn Cluster, puller: &Puller<'_>, until: Instant) -> Self {
+    async fn of(
+        cluster: &dyn Cluster,
+        puller: &Puller<'_>,
+        rules: &Credentials,
+        until: Instant,
+    ) -> Self {
         let mut purse = Self::default();
         let account = match puller.account() {
             Some(question) => {
@@ -69,8 +77,8 @@ impl Purse {
             .zip(&names)
         {
             match secret {
-                Ok(keyring) => purse.keyrings.push(keyring),
-                Err(why) => purse.miss_pull_secret(namespace, name, &why),
+                Ok(keyring) => purse.add(keyring, rules.patterns),
+                Err(why) => purse.miss_pull_secret(namespace, name, &why, rules),
             }
         }
         if names.len() > PULL_SECRETS {
@@ -81,14 +89,32 @@ impl Purse {
         purse
     }
 
-    fn miss_pull_secret(&mut self, namespace: &str, name: &str, why: &Unreadable) {
+    fn add(&mut self, keyring: Arc<Keyring>, patterns: Patterns) {
+        // What the kubelet cannot match is told where it explains a failed look-up.
+        if patterns == Patterns::Documented {
+            let remarks = keyring.pattern_remarks(patterns);
+            let remarks = remarks.iter().map(|remark| format!("surepull: {remark}"));
+            self.remarks.extend(remarks);
+        }
+        self.keyrings.push(keyring);
+    }
+
+    fn miss_pull_secret(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        why: &Unreadable,
+        rules: &Credentials,
+    ) {
         let clause =
             format!("pull secret {name:?} of namespace {namespace} could not be read: {why}");
-        // The kubelet does not pass over that one, so it matters whatever the registry says.
-        if let Unreadable::Malformed(_) = why {
-            self.remarks.push(format!("surepull: {clause}"));
-        } else {
-            self.unread.push(clause);
+        match why {
+            // The kubelet does not pass over that one, so it matters whatever the registry says.
+            Unreadable::Malformed(_) if rules.skip_broken_pull_secrets => {
+                self.remarks.push(format!("surepull: {clause}"));
+            }
+            Unreadable::Malformed(_) => self.broken = Some(clause),
+            _ => self.unread.push(clause),
         }
     }
 
@@ -102,25 +128,15 @@ impl Purse {
         }
     }
 
-    /// What may help against this error, where a pull secret is missing that could have made a difference.
-    pub(super) fn remedy(&self, error: &Error) -> Option<String> {
-        let may_help = match error.class() {
-            Class::NotFound | Class::Unauthorized | Class::Forbidden | Class::RateLimited => true,
-            Class::Unavailable | Class::TimedOut | Class::Refused | Class::Invalid => false,
-        };
-        (may_help && !self.unread.is_empty()).then(|| self.unread.join("; "))
+    /// The pull secrets that are missing, and could have made a difference.
+    pub(super) fn remedy(&self) -> Option<String> {
+        (!self.unread.is_empty()).then(|| self.unread.join("; "))
     }
 }
 
-/// What there is to say of all purses, each once.
-pub(super) fn remarks(purses: &[Purse]) -> Vec<String> {
-    let mut remarks = Vec::new();
-    for remark in purses.iter().flat_map(|purse| &purse.remarks) {
-        if !remarks.contains(remark) {
-            remarks.push(remark.clone());
-        }
-    }
-    remarks
+/// What there is to say of all purses.
+pub(super) fn remarks(purses: &[Purse]) -> impl Iterator<Item = &String> {
+    purses.iter().flat_map(|purse| &purse.remarks)
 }
 
 /// The answer, if it comes in time.

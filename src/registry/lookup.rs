@@ -44,8 +44,8 @@ impl Lookup<'_> {
         Err(first_error.unwrap_or_else(|| self.subject.unreachable("there is no endpoint")))
     }
 
-    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); and then,
-    /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
+    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); without any,
+    /// once without.
     async fn ask_endpoint(
         &self,
         endpoint: &str,
@@ -53,13 +53,8 @@ impl Lookup<'_> {
     ) -> Result<Digest, Error> {
         let named = credentials
             .iter()
-            .map(|credential| Some(credential).filter(|one| !is_empty(one)));
-        // An entry without user name and password is an anonymous attempt already.
-        let anonymous = if credentials.iter().any(is_empty) {
-            None
-        } else {
-            Some(None)
-        };
+            .map(|credential| Some(credential).filter(|one| !one.is_anonymous()));
+        let anonymous = credentials.is_empty().then_some(None);
         let mut telling: Option<Error> = None;
         for credential in named.chain(anonymous) {
             let error = match self.attempt(endpoint, credential).await {
@@ -231,12 +226,6 @@ impl Attempt<'_> {
 
 fn header_digest(headers: &HeaderMap) -> Option<Digest> {
     Digest::parse(headers.get(CONTENT_DIGEST)?.to_str().ok()?).ok()
-}
-
-/// The runtime makes an anonymous attempt of such an entry.
-fn is_empty(credential: &Credential) -> bool {
-    use secrecy::ExposeSecret;
-    credential.username.is_empty() && credential.password.expose_secret().is_empty()
 }
 
 /// Whether a name can go into a URL as it is. References are parsed long before; this is the last line of defence

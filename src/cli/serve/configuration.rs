@@ -69,9 +69,13 @@ impl ConfigurationFile {
             Resolver::with_metrics(registries, cache, resolver.metrics().clone())?
         };
         let keyring = credentials::read(&credentials.docker_config)?;
+        for remark in keyring.pattern_remarks(credentials.patterns) {
+            tracing::warn!("{remark}");
+        }
         let pipeline = current
             .pipeline()
-            .successor(settings.clone(), resolver, keyring);
+            .successor(settings.clone(), resolver, keyring)
+            .with_credentials(credentials.clone());
         Ok(Admission::new(kinds.clone(), pipeline))
     }
 }
