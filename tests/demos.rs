@@ -11,7 +11,8 @@ fn example(name: &str) -> Command {
     let program = surepull.with_file_name("examples").join(name);
     assert!(
         program.exists(),
-        "{program:?} is missing: `cargo build --examples` makes it"
+        "{} is missing: `cargo build --examples` makes it",
+        program.display()
     );
     Command::new(program)
 }
@@ -123,6 +124,6 @@ fn cluster() {
     assert!(TcpStream::connect(server).is_ok(), "{server}");
     demo.interrupt();
     assert!(demo.child.wait().expect("it ends").success());
-    assert!(!kubeconfig.exists(), "{kubeconfig:?}");
+    assert!(!kubeconfig.exists(), "{}", kubeconfig.display());
     assert!(TcpStream::connect(server).is_err(), "{server}");
 }

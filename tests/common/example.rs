@@ -84,8 +84,9 @@ pub fn folder() -> PathBuf {
 /// The objects in a file of that folder.
 pub fn objects(file: impl AsRef<Path>) -> Vec<Value> {
     let path = folder().join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 // === impl Example ===
