@@ -1,10 +1,14 @@
 //! The one way from an object to its edits: draft (pure), gather facts (I/O, one deadline), settle (pure).
 //!
+//! - `additions`: the pull secrets that a new Pod gets for what is in them
 //! - `purse`: the credentials that each template of the object is pulled with
+//! - `extra`: pull secrets of the configuration that do not help, and what would mend it
 //! - `attempts`: with which of them an image is looked up, and in which order
 //! - `look_up`: the digests, as seen with them
 
+mod additions;
 mod attempts;
+mod extra;
 mod look_up;
 mod purse;
 
@@ -19,11 +23,10 @@ use tokio::time::Instant;
 use crate::cluster::{Cluster, Unreadable};
 use crate::config::Credentials;
 use crate::credentials::Keyring;
-use crate::mutation::{
-    Account, Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, draft,
-};
+use crate::mutation::{Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, draft};
 use crate::registry::Resolver;
 
+use additions::Additions;
 use look_up::LookUp;
 
 /// Decides about objects, with facts from registries and from the cluster.
@@ -107,38 +110,49 @@ impl Pipeline {
 
     async fn gather(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
         let account = self.account(draft, deadline);
-        let (mut facts, account) = if draft.questions().is_empty() {
-            (Facts::default(), account.await)
-        } else {
-            // Boxed: the longer way must not make every review's future large.
-            let digests = Box::pin(self.digests(draft, deadline));
-            tokio::join!(digests, account)
-        };
-        match account {
-            Some(Ok(account)) => facts.account = Some(account),
-            Some(Err(remark)) => facts.remarks.push(remark),
-            None => {}
+        if draft.questions().is_empty() {
+            return account.await;
         }
-        facts
+        // Boxed: the longer way must not make every review's future large.
+        let digests = Box::pin(self.digests(draft, deadline));
+        let (digests, account) = tokio::join!(digests, account);
+        let mut remarks = digests.remarks;
+        remarks.extend(account.remarks);
+        Facts {
+            digests: digests.digests,
+            remarks,
+            ..account
+        }
     }
 
-    /// The account whose pull secrets the Pod may get, or what to say if it should have got them.
-    async fn account(
-        &self,
-        draft: &Draft<'_>,
-        deadline: Instant,
-    ) -> Option<Result<Arc<Account>, String>> {
-        let question = draft.account()?;
-        let account = purse::in_time(deadline, self.cluster.account(question)).await;
-        match account {
-            Ok(account) => Some(Ok(account)),
+    /// The account whose pull secrets the Pod may get and which it gets for what is in them, or what to say if it should
+    /// have got them.
+    async fn account(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
+        let mut facts = Facts::default();
+        let Some(question) = draft.account() else {
+            return facts;
+        };
+        match purse::in_time(deadline, self.cluster.account(question)).await {
+            Ok(account) => {
+                let secrets = draft.conditional_pull_secrets(&account);
+                if !secrets.is_empty() {
+                    let patterns = self.credentials.patterns;
+                    let additions =
+                        Additions::of(&*self.cluster, draft, &secrets, patterns, deadline);
+                    let additions = Box::pin(additions).await;
+                    facts.matching = additions.names;
+                    facts.remarks = additions.remarks;
+                }
+                facts.account = Some(account);
+            }
             // Where there is no such account the API server refuses the Pod; without a cluster there is none ever.
-            Err(Unreadable::NotFound | Unreadable::NoCluster) => None,
-            Err(why) => Some(Err(format!(
+            Err(Unreadable::NotFound | Unreadable::NoCluster) => {}
+            Err(why) => facts.remarks.push(format!(
                 "surepull: the pull secrets of ServiceAccount {:?} are not added: it could not be read: {why}",
                 question.name
-            ))),
+            )),
         }
+        facts
     }
 
     async fn digests(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {

@@ -165,9 +165,14 @@ impl<'q> LookUp<'q> {
                 tried(&self.attempts[..1])
             )),
         };
+        let mut remarks: Vec<String> = remark.into_iter().collect();
+        // The nodes need not have the files that did it.
+        if !attempt.credentials.is_empty() && !self.is_pulled_with_a_secret() {
+            remarks.extend(self.extra_remedies());
+        }
         Answer {
             digest: Ok(digest),
-            remarks: remark.into_iter().collect(),
+            remarks,
         }
     }
 
@@ -182,10 +187,25 @@ impl<'q> LookUp<'q> {
         let tried = tried(&self.attempts[..failures.len()]);
         let remedy = self.purse.remedy();
         let remedy = remedy.as_deref().unwrap_or(error.remedy());
+        let mut remarks = self.strangers();
+        remarks.extend(self.extra_remedies());
         Answer {
             digest: Err(format!("{error}, tried {tried}; {remedy}")),
-            remarks: self.strangers(),
+            remarks,
         }
+    }
+
+    /// What would make pull secrets of the configuration useful for this image.
+    fn extra_remedies(&self) -> impl Iterator<Item = String> {
+        let extras = self.purse.extras.iter();
+        extras.filter_map(|extra| extra.remedy(&self.image))
+    }
+
+    /// Whether a pull secret of the Pods holds an entry for the image.
+    fn is_pulled_with_a_secret(&self) -> bool {
+        let repository = self.repository();
+        let mut secrets = self.purse.keyrings.iter();
+        secrets.any(|keyring| !keyring.lookup(&repository).is_empty())
     }
 
     /// The entries that would name the image in the grammar that is not in effect: told to the user, or for files, which
@@ -195,7 +215,7 @@ impl<'q> LookUp<'q> {
             return Vec::new();
         }
         let name = self.name();
-        let repository = format!("{}/{}", self.image.registry, self.image.repository);
+        let repository = self.repository();
         let secrets = self.purse.keyrings.iter().map(|keyring| &**keyring);
         let remark = |entry: &PatternMatch<'_>| {
             format!(
@@ -211,14 +231,14 @@ impl<'q> LookUp<'q> {
             .collect()
     }
 
+    /// What entries are matched against.
+    fn repository(&self) -> String {
+        format!("{}/{}", self.image.registry, self.image.repository)
+    }
+
     /// The image, for messages.
     fn name(&self) -> String {
-        let Image {
-            registry,
-            repository,
-            tag,
-        } = &self.image;
-        format!("{registry}/{repository}:{tag}")
+        format!("{}:{}", self.repository(), self.image.tag)
     }
 }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
+use super::extra::Extra;
 use crate::cluster::{Answer, Cluster, Unreadable};
 use crate::config::{Credentials, Patterns};
 use crate::credentials::Keyring;
-use crate::mutation::{AccountQuestion, Puller};
+use crate::mutation::{AccountQuestion, PullSecret, Puller, When};
 
 /// Of how many templates of one object the pull secrets are read, and how many of each: more than anybody has use for.
 const TEMPLATES: usize = 16;
-const PULL_SECRETS: usize = 32;
+pub(super) const PULL_SECRETS: usize = 32;
 
 /// The part of a review's time that the cluster may take. If it takes longer, the look-ups go on with what is known.
 const SHARE: u32 = 3;
@@ -24,6 +25,8 @@ pub(super) struct Purse {
     pub(super) keyrings: Vec<Arc<Keyring>>,
     /// What could not be read, each a clause for the user.
     unread: Vec<String>,
+    /// What the Pods get from the configuration, whether it is of use or not.
+    pub(super) extras: Vec<Extra>,
     /// What makes the kubelet fail, and what is risky, each a sentence for the user.
     remarks: Vec<String>,
     /// Why there is no look-up at all, if the kubelet's failure is to count.
@@ -67,26 +70,58 @@ impl Purse {
             }
             None => None,
         };
-        let names = puller.pull_secrets(account.as_deref());
-        let namespace = puller.namespace;
-        let read = |name| in_time(until, cluster.pull_secret(namespace, name));
-        let few = names.iter().take(PULL_SECRETS);
-        for (secret, name) in join_all(few.map(|name| read(name)))
-            .await
-            .into_iter()
-            .zip(&names)
+        if let Some(account) = &account
+            && puller.is_refused_extras(account)
         {
-            match secret {
-                Ok(keyring) => purse.add(keyring, rules.patterns),
-                Err(why) => purse.miss_pull_secret(namespace, name, &why, rules),
-            }
+            purse.unread.push("the ServiceAccount enforces mountable secrets, so that its Pods get no others of `extraPullSecrets`; add them to its imagePullSecrets".to_owned());
         }
-        if names.len() > PULL_SECRETS {
+        let secrets = puller.pull_secrets(account.as_deref());
+        let namespace = puller.namespace;
+        let few = &secrets[..secrets.len().min(PULL_SECRETS)];
+        let read = few
+            .iter()
+            .map(|secret| in_time(until, cluster.pull_secret(namespace, secret.name)));
+        for (secret, answer) in few.iter().zip(join_all(read).await) {
+            purse.take(namespace, *secret, answer, rules);
+        }
+        if secrets.len() > PULL_SECRETS {
             purse
                 .unread
                 .push(format!("only {PULL_SECRETS} pull secrets are read"));
         }
         purse
+    }
+
+    fn take(
+        &mut self,
+        namespace: &str,
+        secret: PullSecret<'_>,
+        answer: Answer<Keyring>,
+        rules: &Credentials,
+    ) {
+        let PullSecret { name, when } = secret;
+        let is_known = match &answer {
+            Ok(_)
+            | Err(
+                Unreadable::NotFound
+                | Unreadable::WrongType
+                | Unreadable::Empty(_)
+                | Unreadable::Malformed(_),
+            ) => true,
+            Err(_) => false,
+        };
+        if when == When::Extra && is_known {
+            self.extras.push(Extra {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                keyring: answer.clone(),
+            });
+        }
+        match answer {
+            Ok(keyring) => self.add(keyring, rules.patterns),
+            Err(_) if when == When::Extra && is_known => {}
+            Err(why) => self.miss_pull_secret(namespace, secret, &why, rules),
+        }
     }
 
     fn add(&mut self, keyring: Arc<Keyring>, patterns: Patterns) {
@@ -102,14 +137,16 @@ impl Purse {
     fn miss_pull_secret(
         &mut self,
         namespace: &str,
-        name: &str,
+        secret: PullSecret<'_>,
         why: &Unreadable,
         rules: &Credentials,
     ) {
+        let PullSecret { name, when } = secret;
         let clause =
             format!("pull secret {name:?} of namespace {namespace} could not be read: {why}");
         match why {
             // The kubelet does not pass over that one, so it matters whatever the registry says.
+            Unreadable::Malformed(_) if when != When::Always => self.unread.push(clause),
             Unreadable::Malformed(_) if rules.skip_broken_pull_secrets => {
                 self.remarks.push(format!("surepull: {clause}"));
             }
