@@ -5,6 +5,7 @@
 //! it is. The path is compared as the kubelet compares it: the image's starts with that of the key.
 
 use super::key::normal_path;
+use super::keyring::KEY_HOST_LIMIT;
 use super::pattern::{glob_matches, is_glob};
 use super::url::{Url, is_host};
 
@@ -33,6 +34,7 @@ impl Documented {
             || is_address
             || !root.iter().all(legal)
             || path.contains(&b'@')
+            || root.len() > KEY_HOST_LIMIT
             || !is_glob(root)
         {
             return None;

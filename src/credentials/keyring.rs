@@ -17,6 +17,12 @@ use crate::config::Patterns;
 /// The key whose entries are offered to Docker Hub's images when no key matched.
 const HUB: &[u8] = b"index.docker.io";
 
+/// How long the host of an image may be, port included, to be looked at: no DNS name is longer. Matching takes as many steps as
+/// both lengths multiplied, and a tenant chooses both.
+const HOST_LIMIT: usize = 300;
+/// The same for the host of a key.
+pub(super) const KEY_HOST_LIMIT: usize = 2 * HOST_LIMIT;
+
 /// Which images are offered the entries of `index.docker.io` when no key matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HubFallback {
@@ -191,7 +197,7 @@ fn lookup_together<'k>(
     keyrings: impl IntoIterator<Item = &'k Keyring> + Clone,
     repository: &str,
 ) -> Vec<&'k Credential> {
-    let target = Url::parse(repository.as_bytes()).ok();
+    let target = target(repository);
     let mut found: Vec<_> = target
         .iter()
         .flat_map(|target| {
@@ -230,7 +236,7 @@ pub fn pattern_candidates<'k>(
     keyrings: impl IntoIterator<Item = &'k Keyring>,
     repository: &str,
 ) -> Vec<PatternMatch<'k>> {
-    let Ok(target) = Url::parse(repository.as_bytes()) else {
+    let Some(target) = target(repository) else {
         return Vec::new();
     };
     let mut found: Vec<_> = keyrings
@@ -256,9 +262,17 @@ impl fmt::Display for PatternMatch<'_> {
     }
 }
 
+/// What is matched against keys; nothing for a host that can never be reached.
+fn target(repository: &str) -> Option<Url<'_>> {
+    let target = Url::parse(repository.as_bytes()).ok()?;
+    (target.host.len() <= HOST_LIMIT).then_some(target)
+}
+
 /// Whether the kubelet reads a key as a name of this target.
 fn names(key: Option<&Url<'_>>, target: &Url<'_>) -> bool {
-    key.is_some_and(|key| pattern::matches(key, target).unwrap_or(false))
+    key.is_some_and(|key| {
+        key.host.len() <= KEY_HOST_LIMIT && pattern::matches(key, target).unwrap_or(false)
+    })
 }
 
 #[cfg(test)]

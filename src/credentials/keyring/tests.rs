@@ -171,6 +171,21 @@ fn pull_secrets_count_as_one_keyring_and_the_node_comes_last() {
     assert!(Keyring::default().is_empty() && Keyring::default().lookup("r.io/a").is_empty());
 }
 
+#[test]
+fn hosts_that_nobody_has_are_not_matched() {
+    for (length, found) in [(300, 1), (301, 0), (400_000, 0)] {
+        let image = format!("{}/app", "a".repeat(length));
+        for key in ["*".to_owned(), format!("*{}", "a".repeat(length / 2))] {
+            let keyring = keyring(HubFallback::Hub, &[&[&key]]);
+            assert_eq!(keyring.lookup(&image).len(), found, "{length}");
+        }
+        let long = format!("*{}b", "a".repeat(length));
+        let keyring = keyring(HubFallback::Hub, &[&[&long]]);
+        assert!(keyring.lookup(&image).is_empty());
+        assert!(documented(&keyring, &image).is_empty());
+    }
+}
+
 /// The keys that only the documented grammar takes for names of the repository.
 fn documented(keyring: &Keyring, repository: &str) -> Vec<String> {
     let found = pattern_candidates([keyring], repository);
