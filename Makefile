@@ -27,7 +27,7 @@ demo-cluster: assets ## run the examples on a real API server, and leave you a c
 
 .PHONY: test
 test: assets node-packages ## run all tests; E2E_NODE=skip leaves out those on a real node
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 .PHONY: check
 check: test lint docs deny ## run all that a change has to pass

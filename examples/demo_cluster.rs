@@ -2,13 +2,13 @@
 //!
 //! etcd, kube-apiserver, controllers, scheduler and a fake node run on loopback, with a registry for each host that the
 //! examples name. The READMEs are followed with the real `kubectl`, and each object that they apply is shown as it would
-//! be stored without surepull and as it is. Then the cluster is yours, until Ctrl-C; with `--once` it ends at once.
+//! be stored without surepull and as it is. Then the cluster is yours, until Ctrl-C.
 #![allow(clippy::print_stdout, reason = "it is there to be looked at")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use std::env;
+use std::future::pending;
 
 use common::assets;
 use common::cluster::{Cluster, Kubectl};
@@ -22,6 +22,15 @@ const WITHOUT: &str = "without-surepull";
 
 #[tokio::main]
 async fn main() {
+    tokio::select! {
+        () = show() => {}
+        () = until_asked_to_stop() => {}
+    }
+    println!("\ntaking everything down");
+}
+
+/// Shows everything, and goes on for ever.
+async fn show() {
     println!(
         "starting etcd, kube-apiserver, kube-controller-manager, kube-scheduler and a fake node ..."
     );
@@ -35,11 +44,8 @@ async fn main() {
         follow(&cluster.kubectl(), &running).await;
         all.push(running);
     }
-    if env::args().all(|argument| argument != "--once") {
-        invite(&cluster);
-        until_asked_to_stop().await;
-    }
-    println!("\ntaking everything down");
+    invite(&cluster);
+    pending().await
 }
 
 /// Has the API server pass over surepull for one user.
@@ -61,6 +67,8 @@ async fn follow(kubectl: &Kubectl, running: &Running) {
         example.name
     );
     for step in example.steps() {
+        // Between two commands somebody may ask to stop.
+        tokio::task::yield_now().await;
         if !step.told.is_empty() {
             println!("\n{}", step.told);
         }

@@ -5,6 +5,7 @@
 //! - `access`: where the API server is, and who asks
 //! - `accounts`: the watch of all `ServiceAccount`s, and what is kept of them
 //! - `reader`: one GET by name, its limits and its errors
+//! - `object_name`: what can be asked for at all
 //! - `memory`: answers kept for seconds, each asked for once at a time
 //! - `secret`: from a Secret to a keyring
 
@@ -14,6 +15,7 @@ mod given;
 mod live;
 mod memory;
 mod metrics;
+mod object_name;
 mod reader;
 mod secret;
 
@@ -54,6 +56,9 @@ pub enum Unreadable {
     /// There is no such object.
     #[error("not found")]
     NotFound,
+    /// The API server does not know who asks.
+    #[error("the API server does not accept surepull's own credentials")]
+    Unauthenticated,
     /// The API server refuses to show it.
     #[error("surepull is not allowed to get it (RBAC)")]
     Forbidden,
@@ -72,6 +77,9 @@ pub enum Unreadable {
     /// A Secret that the kubelet passes over because the member that belongs to its type is absent or empty.
     #[error("its {0} is empty")]
     Empty(&'static str),
+    /// A Secret with more entries than anybody has use for; the kubelet would read it.
+    #[error("it has more than 256 entries, which surepull does not read")]
+    TooManyEntries,
     /// A Secret that makes the kubelet fail every pull of the Pod; here it is passed over.
     #[error("it makes the kubelet fail every pull: {0}")]
     Malformed(#[from] Malformed),

@@ -12,25 +12,26 @@ mod json;
 mod key;
 mod keyring;
 mod pattern;
+mod secret;
 mod url;
 
-use std::fmt;
 use std::sync::Arc;
 
-use secrecy::{ExposeSecret, SecretSlice};
+use secrecy::ExposeSecret;
 
 pub use document::{Document, Form, Malformed};
 pub use file::{FileError, read};
 pub use keyring::{HubFallback, Keyring, PatternMatch, candidates, pattern_candidates};
 pub use pattern::{InvalidPattern, urls_match};
+pub use secret::Secret;
 
 /// One user name and password that may be tried at a registry.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Credential {
-    /// The user name as stored; need not be UTF-8, may be empty.
-    pub username: Vec<u8>,
-    /// The password as stored; need not be UTF-8, may be empty. Zeroized on drop.
-    pub password: SecretSlice<u8>,
+    /// The user name as stored; need not be UTF-8, may be empty. Some registries take a token for it.
+    pub username: Secret,
+    /// The password as stored; need not be UTF-8, may be empty.
+    pub password: Secret,
     /// Where it was found, for messages: never a value, e.g. `file /etc/surepull/config.json`.
     pub source: Arc<str>,
 }
@@ -38,15 +39,6 @@ pub struct Credential {
 impl Credential {
     /// Whether it has neither user name nor password: the kubelet's runtime makes an anonymous attempt of it.
     pub fn is_anonymous(&self) -> bool {
-        self.username.is_empty() && self.password.expose_secret().is_empty()
-    }
-}
-
-/// Without the values: some registries take a token for a user name.
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential")
-            .field("source", &self.source)
-            .finish_non_exhaustive()
+        self.username.expose_secret().is_empty() && self.password.expose_secret().is_empty()
     }
 }

@@ -23,11 +23,14 @@ use tokio::time::Instant;
 use crate::cluster::{Cluster, Unreadable};
 use crate::config::Credentials;
 use crate::credentials::Keyring;
-use crate::mutation::{Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, draft};
+use crate::mutation::{
+    Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, clean, draft,
+};
 use crate::registry::Resolver;
 
 use additions::Additions;
 use look_up::LookUp;
+use purse::NAME;
 
 /// Decides about objects, with facts from registries and from the cluster.
 pub struct Pipeline {
@@ -126,7 +129,7 @@ impl Pipeline {
     }
 
     /// The account whose pull secrets the Pod may get and which it gets for what is in them, or what to say if it should
-    /// have got them.
+    /// have got them. Nobody adds them later: this is worth all of the time that there is.
     async fn account(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
         let mut facts = Facts::default();
         let Some(question) = draft.account() else {
@@ -149,7 +152,7 @@ impl Pipeline {
             Err(Unreadable::NotFound | Unreadable::NoCluster) => {}
             Err(why) => facts.remarks.push(format!(
                 "surepull: the pull secrets of ServiceAccount {:?} are not added: it could not be read: {why}",
-                question.name
+                clean(question.name, NAME)
             )),
         }
         facts

@@ -42,6 +42,8 @@ pub trait Reload {
 pub struct Watched<R> {
     what: R,
     seen: Snapshot,
+    /// Whether they were of use when they were last read.
+    good: bool,
     tally: Tally,
 }
 
@@ -54,14 +56,20 @@ impl<R: Reload> Watched<R> {
         };
         what.apply(outcome?);
         let tally = metrics.of(R::WHAT);
-        Ok(Self { what, seen, tally })
+        let good = true;
+        Ok(Self {
+            what,
+            seen,
+            good,
+            tally,
+        })
     }
 
-    /// Reads the files again if they have changed. Where they are of no use, all stays as it was, and that is said once.
-    /// Blocks.
-    pub fn check(&mut self) {
+    /// Reads the files again if they have changed, or if somebody `asked` for it and they were of no use. Where they are
+    /// of no use, all stays as it was, and that is said once. Blocks.
+    pub fn check(&mut self, asked: bool) {
         let now = self.seen.again();
-        if now == self.seen {
+        if now == self.seen && (self.good || !asked) {
             return;
         }
         thread::sleep(STILL);
@@ -70,6 +78,7 @@ impl<R: Reload> Watched<R> {
             return;
         };
         self.seen = seen;
+        self.good = outcome.is_ok();
         match outcome {
             Ok(fresh) => {
                 let changed = self.what.apply(fresh);
@@ -82,7 +91,7 @@ impl<R: Reload> Watched<R> {
                 tracing::warn!(
                     what = R::WHAT,
                     error,
-                    "its files have changed and are of no use: what was read before stays in effect"
+                    "its files are of no use: what was read before stays in effect"
                 );
             }
         }

@@ -39,7 +39,8 @@ pub enum Error {
 pub fn init(format: LogFormat) -> Result<(), Error> {
     let filter = match std::env::var(LOG_FILTER) {
         Ok(filter) if !filter.trim().is_empty() => EnvFilter::builder().parse(filter)?,
-        _ => EnvFilter::new("info"),
+        // Who asks by kube's client says himself what came of it.
+        _ => EnvFilter::new("info,kube_client::client=off"),
     };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -48,18 +48,19 @@ impl Demo {
         panic!("it ended without {text:?}:\n{printed}");
     }
 
-    /// Presses Ctrl-C.
-    fn interrupt(&self) {
-        let pid = self.child.id().to_string();
-        let done = Command::new("kill").args(["-INT", &pid]).status();
-        assert!(done.expect("kill runs").success());
+    /// Presses Ctrl-C; says whether all ended well.
+    fn interrupt(&mut self) -> bool {
+        if let Ok(None) = self.child.try_wait() {
+            let pid = self.child.id().to_string();
+            let _ = Command::new("kill").args(["-INT", &pid]).status();
+        }
+        self.child.wait().expect("it ends").success()
     }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.interrupt();
     }
 }
 
@@ -122,8 +123,7 @@ fn cluster() {
     let server = String::from_utf8(server).expect("text");
     let server = server.trim_start_matches("https://");
     assert!(TcpStream::connect(server).is_ok(), "{server}");
-    demo.interrupt();
-    assert!(demo.child.wait().expect("it ends").success());
+    assert!(demo.interrupt());
     assert!(!kubeconfig.exists(), "{}", kubeconfig.display());
     assert!(TcpStream::connect(server).is_err(), "{server}");
 }

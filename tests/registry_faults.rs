@@ -152,7 +152,7 @@ fn good() -> Response {
 
 fn credential(password: &str) -> Credential {
     Credential {
-        username: b"alice".to_vec(),
+        username: "alice".into(),
         password: password.as_bytes().to_vec().into(),
         source: "test".into(),
     }
@@ -659,7 +659,7 @@ async fn every_credential_is_tried_in_turn() {
     })
     .await;
     let nobody = Credential {
-        username: Vec::new(),
+        username: "".into(),
         ..credential("")
     };
     for (credentials, found) in [

@@ -171,6 +171,22 @@ async fn half_a_pair_keeps_the_last_good_one() {
     assert_eq!(chain(&served).await, issued.chain);
 }
 
+#[tokio::test]
+async fn an_expired_certificate_does_not_replace_a_valid_one() {
+    let served = mounted("");
+    let before = chain(&served).await;
+    let expired = served.authority.issue_until(2001);
+    let files = [
+        ("surepull.yaml", ""),
+        ("tls.crt", &expired.certificate),
+        ("tls.key", &expired.key),
+    ];
+    mount(served.folder(), &files);
+    reloaded(&served, "certificate", "failure", 1).await;
+    assert_eq!(chain(&served).await, before);
+    wait_for(|| served.log().contains("has expired")).await;
+}
+
 /// What is in effect follows the file, and stays where that is of no use.
 async fn the_configuration_follows(served: &Served, write: impl Fn(&str)) {
     assert!(!is_always(served).await);

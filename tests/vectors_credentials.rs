@@ -75,7 +75,7 @@ struct Login {
 
 fn login(found: &Credential) -> Login {
     Login {
-        username: shown(&found.username),
+        username: shown(found.username.expose_secret()),
         password: shown(found.password.expose_secret()),
         source: found.source.to_string(),
     }

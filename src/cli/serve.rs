@@ -128,7 +128,10 @@ async fn cluster(
     if arguments.standalone {
         return Ok(Arc::new(Given::default()));
     }
-    let cluster = Live::connect(arguments.kubeconfig.as_deref()).await?;
+    let kubeconfig = arguments.kubeconfig.as_deref();
+    // An empty variable of the environment is none.
+    let kubeconfig = kubeconfig.filter(|path| !path.as_os_str().is_empty());
+    let cluster = Live::connect(kubeconfig).await?;
     cluster.metrics().register(registry);
     Ok(Arc::new(cluster))
 }

@@ -1,21 +1,28 @@
 //! Where the API server is, and who asks.
 
+use std::error::Error;
 use std::fmt;
+use std::iter::successors;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use kube::client::AuthError;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+
+use crate::mutation::clean;
 
 /// Where a Pod finds the token of its `ServiceAccount` (`rest.InClusterConfig` of client-go).
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// How long a connection may take to come about.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// How long a connection may be silent: longer than a watch, which the API server ends after 290 seconds.
-const SILENCE_LIMIT: Duration = Duration::from_mins(5);
+/// How many seconds a watch lasts before the API server ends it, and it is begun again.
+pub(super) const WATCH: u32 = 60;
+/// How long a connection may be silent: longer than a watch.
+const SILENCE_LIMIT: Duration = Duration::from_secs(75);
 
 /// Why there is no access to the cluster. `Display` names the place and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -40,15 +47,15 @@ pub enum AccessError {
     #[error(
         "the service account mounted beside {TOKEN} cannot be used: {0}; mount it whole, name a kubeconfig with --kubeconfig, or run with --standalone"
     )]
-    InCluster(#[from] InClusterError),
+    InCluster(Wrong),
     /// What was found makes no client.
     #[error(
         "no client can be made for the API server: {0}; name another kubeconfig with --kubeconfig, or run with --standalone"
     )]
-    Client(#[from] kube::Error),
+    Client(Wrong),
 }
 
-/// What is wrong with a kubeconfig; without a quotation of it, which may hold a token.
+/// What is wrong; without a quotation of a kubeconfig or of a credential plugin, which may hold a token.
 #[derive(Debug)]
 pub struct Wrong(String);
 
@@ -74,6 +81,44 @@ impl From<KubeconfigError> for Wrong {
     }
 }
 
+impl From<InClusterError> for Wrong {
+    fn from(error: InClusterError) -> Self {
+        Self(told(&error))
+    }
+}
+
+impl From<kube::Error> for Wrong {
+    fn from(error: kube::Error) -> Self {
+        Self(told(&error))
+    }
+}
+
+/// An error of the client with its causes, the outermost of which says no more than that the client failed; without what
+/// a credential plugin has printed, which may be a token.
+pub(super) fn told(error: &(dyn Error + 'static)) -> String {
+    let causes = || successors(Some(error), |error| (*error).source());
+    match causes().find_map(|cause| cause.downcast_ref::<AuthError>()) {
+        Some(AuthError::AuthExecRun { out, .. }) => {
+            let said = clean(&String::from_utf8_lossy(&out.stderr), 300);
+            return format!("the credential plugin ends with {}: {said}", out.status);
+        }
+        Some(AuthError::AuthExecParse(_)) => {
+            return "the credential plugin prints no ExecCredential".to_owned();
+        }
+        _ => {}
+    }
+    let mut told = String::new();
+    for cause in causes().map(ToString::to_string) {
+        // Some repeat their cause.
+        if told.is_empty() {
+            told = cause;
+        } else if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
 /// A client for the API server: of the kubeconfig, if one is named; or of the Pod's own account, if its token is
 /// mounted; or of the kubeconfig that kubectl would use. It connects when it is used.
 pub(super) async fn client(kubeconfig: Option<&Path>) -> Result<Client, AccessError> {
@@ -81,7 +126,9 @@ pub(super) async fn client(kubeconfig: Option<&Path>) -> Result<Client, AccessEr
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = match kubeconfig {
         Some(path) => of_file(path).await?,
-        None if Path::new(TOKEN).exists() => Config::incluster()?,
+        None if Path::new(TOKEN).exists() => {
+            Config::incluster().map_err(|error| AccessError::InCluster(error.into()))?
+        }
         None => Config::from_kubeconfig(&KubeConfigOptions::default())
             .await
             .map_err(|error| AccessError::Nowhere(error.into()))?,
@@ -93,7 +140,9 @@ pub(super) async fn client(kubeconfig: Option<&Path>) -> Result<Client, AccessEr
     config
         .headers
         .push((USER_AGENT, HeaderValue::from_static(agent)));
-    Ok(Client::try_from(config)?)
+    // Who waits has little time, and asks again by himself.
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| AccessError::Client(error.into()))
 }
 
 async fn of_file(path: &Path) -> Result<Config, AccessError> {
@@ -144,5 +193,29 @@ mod tests {
             clusters: [{name: k, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {token: t}}]}";
         std::fs::write(&path, text).unwrap();
         assert!(client(Some(&path)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_a_credential_plugin_prints_is_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        for (script, told) in [
+            ("echo hunter2; echo why >&2; exit 3", "exit status: 3: why"),
+            ("echo '{hunter2'", "prints no ExecCredential"),
+        ] {
+            let plugin = format!(
+                "{{apiVersion: client.authentication.k8s.io/v1, command: sh, args: [-c, {script:?}], interactiveMode: Never}}"
+            );
+            let text = format!(
+                "{{current-context: c, contexts: [{{name: c, context: {{cluster: k, user: u}}}}],
+                clusters: [{{name: k, cluster: {{server: 'https://127.0.0.1:1'}}}}], users: [{{name: u, user: {{exec: {plugin}}}}}]}}"
+            );
+            std::fs::write(&path, text).unwrap();
+            let error = client(Some(&path)).await.map(drop).unwrap_err();
+            assert!(error.to_string().contains(told), "{error}");
+            let shown = format!("{error:?}");
+            let shown = format!("{shown} {:#}", anyhow::Error::from(error));
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
     }
 }

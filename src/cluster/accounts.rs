@@ -14,6 +14,7 @@ use kube::{Api, Client, Resource};
 use serde::{Deserialize, Deserializer};
 
 use super::Metrics;
+use super::access::{WATCH, told};
 use crate::mutation::Account;
 
 /// The name of the resource in URLs.
@@ -134,14 +135,19 @@ impl Accounts {
     /// Follows all accounts of the cluster, and never ends: what fails is tried again, later and later.
     pub(super) async fn follow(&self, client: Client, metrics: &Metrics) {
         let api = Api::<ServiceAccount>::all(client);
-        let mut events = pin!(watch(api, watcher::Config::default()).default_backoff());
+        let config = watcher::Config::default().timeout(WATCH);
+        let mut events = pin!(watch(api, config).default_backoff());
         let mut listed = Known::new();
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => self.apply(event, &mut listed, metrics),
                 Err(error) => {
                     metrics.watch_failures.inc();
-                    tracing::warn!(%error, "the watch of service accounts is broken and will be begun again");
+                    let error = told(&error);
+                    tracing::warn!(
+                        error,
+                        "the watch of service accounts is broken and will be begun again"
+                    );
                 }
             }
         }
@@ -154,38 +160,53 @@ impl Accounts {
             Event::Init => {
                 listed.clear();
                 metrics.watch_synced.set(0);
-                return;
             }
-            Event::InitApply(account) => return insert(listed, account),
+            Event::InitApply(account) => {
+                insert(listed, account);
+            }
             Event::InitDone => {
+                let count: usize = listed.values().map(HashMap::len).sum();
                 *known() = std::mem::take(listed);
                 metrics.watch_synced.set(1);
+                metrics.accounts.set(count.try_into().unwrap_or(i64::MAX));
             }
-            Event::Apply(account) => insert(&mut known(), account),
-            Event::Delete(account) => remove(&mut known(), account),
+            Event::Apply(account) => {
+                if insert(&mut known(), account) {
+                    metrics.accounts.inc();
+                }
+            }
+            Event::Delete(account) => {
+                if remove(&mut known(), account) {
+                    metrics.accounts.dec();
+                }
+            }
         }
-        let count: usize = known().values().map(HashMap::len).sum();
-        metrics.accounts.set(count.try_into().unwrap_or(i64::MAX));
     }
 }
 
-fn insert(known: &mut Known, mut account: ServiceAccount) {
+/// Says whether it is a new one.
+fn insert(known: &mut Known, mut account: ServiceAccount) -> bool {
     let metadata = &mut account.metadata;
     let namespace = metadata.namespace.take().unwrap_or_default();
     let name = metadata.name.take().unwrap_or_default();
     let accounts = known.entry(namespace).or_default();
-    accounts.insert(name, Arc::new(account.into()));
+    accounts.insert(name, Arc::new(account.into())).is_none()
 }
 
-fn remove(known: &mut Known, account: ServiceAccount) {
+/// Says whether it was there.
+fn remove(known: &mut Known, account: ServiceAccount) -> bool {
     let metadata = account.metadata;
     let namespace = metadata.namespace.unwrap_or_default();
-    if let Some(accounts) = known.get_mut(&namespace) {
-        accounts.remove(&metadata.name.unwrap_or_default());
-        if accounts.is_empty() {
-            known.remove(&namespace);
-        }
+    let Some(accounts) = known.get_mut(&namespace) else {
+        return false;
+    };
+    let was_there = accounts
+        .remove(&metadata.name.unwrap_or_default())
+        .is_some();
+    if accounts.is_empty() {
+        known.remove(&namespace);
     }
+    was_there
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::accounts::{self, Accounts, ServiceAccount};
 use super::memory::Memory;
+use super::object_name::ObjectName;
 use super::reader::Reader;
 use super::{AccessError, Answer, Cluster, Metrics, Unreadable, access, secret};
 use crate::credentials::Keyring;
@@ -84,7 +85,7 @@ impl Cluster for Live {
         if let Some(account) = self.accounts.get(namespace, name) {
             return Box::pin(ready(Ok(account)));
         }
-        let ask = || look_up(self.reader.clone(), namespace.to_owned(), name.to_owned());
+        let ask = |object| look_up(self.reader.clone(), object);
         Box::pin(self.looked_up.get(namespace, name, ask))
     }
 
@@ -93,21 +94,21 @@ impl Cluster for Live {
         namespace: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, Answer<Keyring>> {
-        let ask = || read(self.reader.clone(), namespace.to_owned(), name.to_owned());
+        let ask = |object| read(self.reader.clone(), object);
         Box::pin(self.pull_secrets.get(namespace, name, ask))
     }
 }
 
-async fn look_up(reader: Arc<Reader>, namespace: String, name: String) -> Answer<Account> {
-    let json = reader.get(accounts::PLURAL, &namespace, &name).await?;
+async fn look_up(reader: Arc<Reader>, object: ObjectName) -> Answer<Account> {
+    let json = reader.get(accounts::PLURAL, &object).await?;
     let account: ServiceAccount =
         serde_json::from_slice(&json).map_err(|_| Unreadable::Nonsense)?;
     Ok(Arc::new(account.into()))
 }
 
-async fn read(reader: Arc<Reader>, namespace: String, name: String) -> Answer<Keyring> {
-    let json = reader.get("secrets", &namespace, &name).await?;
-    secret::decode(&namespace, &name, &json)
+async fn read(reader: Arc<Reader>, object: ObjectName) -> Answer<Keyring> {
+    let json = reader.get("secrets", &object).await?;
+    secret::decode(&object.namespace, &object.name, &json)
 }
 
 impl fmt::Debug for Live {

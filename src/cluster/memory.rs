@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,7 +11,8 @@ use moka::Equivalent;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use super::Answer;
+use super::object_name::ObjectName;
+use super::{Answer, Unreadable};
 
 /// How long something that is there is believed to be so still.
 const KEPT: Duration = Duration::from_secs(10);
@@ -22,15 +24,9 @@ const DROPPED: Duration = Duration::from_secs(30);
 const ENTRIES: u64 = 1000;
 
 /// Answers about objects by namespace and name.
-pub(super) struct Memory<T>(Cache<Key, Flight<T>>);
+pub(super) struct Memory<T>(Cache<ObjectName, Flight<T>>);
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Key {
-    namespace: String,
-    name: String,
-}
-
-/// The same, borrowed: looking up allocates nothing.
+/// An [`ObjectName`], borrowed: looking up allocates nothing.
 #[derive(Hash)]
 struct Borrowed<'a> {
     namespace: &'a str,
@@ -53,35 +49,35 @@ impl<T: Send + Sync + 'static> Memory<T> {
     }
 
     /// The answer that is remembered, or that of the question under way, or else of `ask`, which goes on when nobody
-    /// waits for it any more.
+    /// waits for it any more. What cannot be there is not asked for.
     pub(super) async fn get<F>(
         &self,
         namespace: &str,
         name: &str,
-        ask: impl FnOnce() -> F,
+        ask: impl FnOnce(ObjectName) -> F,
     ) -> Answer<T>
     where
         F: Future<Output = Answer<T>> + Send + 'static,
     {
         let known = self.0.get(&Borrowed { namespace, name });
-        let flight = known
-            .filter(|flight| !flight.is_over())
-            .unwrap_or_else(|| self.begin(namespace, name, ask));
+        let flight = match known.filter(|flight| !flight.is_over()) {
+            Some(flight) => flight,
+            None => {
+                let object = ObjectName::new(namespace, name).ok_or(Unreadable::NotFound)?;
+                self.begin(object, ask)
+            }
+        };
         flight.0.await.1
     }
 
     /// Begins to ask, unless somebody else has just done so.
-    fn begin<F>(&self, namespace: &str, name: &str, ask: impl FnOnce() -> F) -> Flight<T>
+    fn begin<F>(&self, object: ObjectName, ask: impl FnOnce(ObjectName) -> F) -> Flight<T>
     where
         F: Future<Output = Answer<T>> + Send + 'static,
     {
-        let key = Key {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
         self.0
-            .entry(key)
-            .or_insert_with_if(|| Flight::begin(ask()), Flight::is_over)
+            .entry(object.clone())
+            .or_insert_with_if(|| Flight::begin(ask(object)), Flight::is_over)
             .into_value()
     }
 
@@ -97,8 +93,8 @@ impl<T> fmt::Debug for Memory<T> {
     }
 }
 
-impl Equivalent<Key> for Borrowed<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<ObjectName> for Borrowed<'_> {
+    fn equivalent(&self, key: &ObjectName) -> bool {
         self.namespace == key.namespace && self.name == key.name
     }
 }
@@ -108,7 +104,12 @@ impl Equivalent<Key> for Borrowed<'_> {
 impl<T: Send + Sync + 'static> Flight<T> {
     /// Begins in a task of its own, so that it does not end with the first who waits.
     fn begin(ask: impl Future<Output = Answer<T>> + Send + 'static) -> Self {
-        let answer = ask.map(|answer| (Instant::now(), answer)).boxed().shared();
+        let ask = AssertUnwindSafe(ask).catch_unwind();
+        let answer = ask.map(|answer| {
+            let answer = answer.unwrap_or(Err(Unreadable::NoAnswer));
+            (Instant::now(), answer)
+        });
+        let answer = answer.boxed().shared();
         tokio::spawn(answer.clone());
         Self(answer)
     }
@@ -135,13 +136,12 @@ mod tests {
     use tokio::sync::Notify;
     use tokio::time::advance;
 
-    use super::super::Unreadable;
     use super::*;
 
     /// Asks, and counts when it was really asked.
     async fn ask(memory: &Memory<usize>, asked: &Arc<AtomicUsize>, found: bool) -> Answer<usize> {
         let asked = Arc::clone(asked);
-        let ask = || async move {
+        let ask = |_| async move {
             let number = asked.fetch_add(1, Ordering::SeqCst) + 1;
             found.then(|| Arc::new(number)).ok_or(Unreadable::NotFound)
         };
@@ -161,7 +161,7 @@ mod tests {
             assert_ne!(second, first, "asked anew");
             advance(KEPT).await;
         }
-        let other = memory.get("ns", "other", || async { Ok(Arc::new(0)) });
+        let other = memory.get("ns", "other", |_| async { Ok(Arc::new(0)) });
         assert_eq!(other.await, Ok(Arc::new(0)), "each name has its own answer");
     }
 
@@ -171,7 +171,7 @@ mod tests {
         let go = Arc::new(Notify::new());
         let ask = || {
             let (asked, go) = (Arc::clone(&asked), Arc::clone(&go));
-            memory.get("ns", "name", || async move {
+            memory.get("ns", "name", |_| async move {
                 asked.fetch_add(1, Ordering::SeqCst);
                 go.notified().await;
                 Ok(Arc::new(7))
@@ -182,5 +182,28 @@ mod tests {
         let (second, third, ()) = tokio::join!(ask(), ask(), async { go.notify_one() });
         assert_eq!((second, third), (Ok(Arc::new(7)), Ok(Arc::new(7))));
         assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_there_is_not_remembered() {
+        let (memory, asked) = (Memory::<usize>::new(), Arc::default());
+        for name in ["A", "a/b", &"a".repeat(1 << 20)] {
+            let answer = memory.get("ns", name, |_| async { Ok(Arc::new(0)) });
+            assert_eq!(answer.await, Err(Unreadable::NotFound));
+        }
+        memory.tidy();
+        assert_eq!(memory.0.entry_count(), 0);
+        ask(&memory, &asked, true).await.unwrap();
+        memory.tidy();
+        assert_eq!(memory.0.entry_count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_panics_is_answered() {
+        let memory = Memory::<usize>::new();
+        for _ in 0..2 {
+            let answer = memory.get("ns", "name", |_| async { panic!("a mistake") });
+            assert_eq!(answer.await, Err(Unreadable::NoAnswer));
+        }
     }
 }

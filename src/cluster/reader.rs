@@ -13,6 +13,8 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::access::told;
+use super::object_name::ObjectName;
 use super::{Metrics, Unreadable};
 use crate::mutation::clean;
 
@@ -48,13 +50,8 @@ impl Reader {
     pub(super) async fn get(
         &self,
         resource: &'static str,
-        namespace: &str,
-        name: &str,
+        ObjectName { namespace, name }: &ObjectName,
     ) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-        // Pods name what they like; what no object can be called is not made part of a URL.
-        if !is_name(namespace) || !is_name(name) {
-            return Err(Unreadable::NotFound);
-        }
         let url = format!("/api/v1/namespaces/{namespace}/{resource}/{name}");
         let answer = timeout(LIMIT, self.ask(&url))
             .await
@@ -62,7 +59,7 @@ impl Reader {
         let result = match &answer {
             Ok(_) => "found",
             Err((Unreadable::NotFound, _)) => "notFound",
-            Err((Unreadable::Forbidden, _)) => "forbidden",
+            Err((Unreadable::Forbidden | Unreadable::Unauthenticated, _)) => "forbidden",
             Err(_) => "failed",
         };
         self.metrics.requested(resource, result);
@@ -84,12 +81,13 @@ impl Reader {
             .map_err(|error| (Unreadable::NotFound, error.to_string()))?;
         let _place = self.places.acquire().await;
         let response = self.client.send(request).await;
-        let response = response.map_err(|error| (Unreadable::NoAnswer, chain(&error)))?;
+        let response = response.map_err(|error| (Unreadable::NoAnswer, told(&error)))?;
         let status = response.status();
         let body = read(response).await?;
         let why = match status.as_u16() {
             200 => return Ok(body),
-            401 | 403 => Unreadable::Forbidden,
+            401 => Unreadable::Unauthenticated,
+            403 => Unreadable::Forbidden,
             404 => Unreadable::NotFound,
             status => Unreadable::Status(status),
         };
@@ -111,7 +109,7 @@ async fn read(response: Response<Body>) -> Result<Zeroizing<Vec<u8>>, (Unreadabl
     let mut length = 0;
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| (Unreadable::NoAnswer, chain(&error)))?;
+        let frame = frame.map_err(|error| (Unreadable::NoAnswer, told(&error)))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -146,45 +144,4 @@ fn message(body: &[u8]) -> String {
     }
     let status: Result<Status, _> = serde_json::from_slice(body);
     status.map_or_else(|_| String::new(), |status| clean(&status.message, 500))
-}
-
-/// An error with its causes; the outermost alone says no more than that the client failed.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
-}
-
-/// Whether an object may be called so: `IsDNS1123Subdomain` in `apimachinery/pkg/util/validation`.
-fn is_name(name: &str) -> bool {
-    let label = |label: &str| {
-        let inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        !label.is_empty()
-            && label.bytes().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_become_urls() {
-        let longest = format!("{}.b", "a".repeat(251));
-        for name in ["a", "a-b.c-1", "0", &longest] {
-            assert!(is_name(name), "{name}");
-        }
-        let too_long = format!("{longest}c");
-        for name in [
-            "", "A", "a/b", "..", "../b", "a..b", ".a", "a.", "-a", "a-", "a-.b", "a?b", "a#b",
-            "a%2fb", "a b", "a\n", "ä", &too_long,
-        ] {
-            assert!(!is_name(name), "{name}");
-        }
-    }
 }

@@ -11,6 +11,9 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use super::{Answer, Unreadable};
 use crate::credentials::{Document, Form, Keyring};
 
+/// How many registries a pull secret may name: each image is compared with all of them.
+const ENTRIES: usize = 256;
+
 /// The keyring of a pull secret, by its type and the data under a key: what the kubelet reads of it
 /// (`pkg/credentialprovider/secrets/secrets.go`).
 pub(super) fn keyring<'d>(
@@ -21,6 +24,9 @@ pub(super) fn keyring<'d>(
 ) -> Answer<Keyring> {
     let (_, key) = Form::of_secret(secret_type).ok_or(Unreadable::WrongType)?;
     let document = Document::from_secret(secret_type, data)?.ok_or(Unreadable::Empty(key))?;
+    if document.len() > ENTRIES {
+        return Err(Unreadable::TooManyEntries);
+    }
     let mut keyring = Keyring::default();
     let source = format!("pull secret {name:?} of namespace {namespace}");
     keyring.add(document, &Arc::from(source));
@@ -89,6 +95,8 @@ impl Visitor<'_> for ValueVisitor {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use serde_json::json;
 
     use super::*;
@@ -116,13 +124,24 @@ mod tests {
         let [found] = keyring.lookup("r.io/app")[..] else {
             panic!("one entry");
         };
-        assert_eq!(found.username, b"u");
+        assert_eq!(found.username.expose_secret(), b"u");
         assert_eq!(&*found.source, r#"pull secret "s" of namespace ns"#);
         let old = read(
             "kubernetes.io/dockercfg",
             &json!({".dockercfg": base64(r#"{"r.io": {}}"#)}),
         );
         assert_eq!(old.unwrap().lookup("r.io/app").len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_writes_is_not_compared_with_every_image() {
+        for (count, is_read) in [(ENTRIES, true), (ENTRIES + 1, false)] {
+            let entries = (0..count).map(|number| format!(r#""user{number}@r.io": {{}}"#));
+            let document = format!("{{{}}}", entries.collect::<Vec<_>>().join(","));
+            let data = json!({".dockercfg": BASE64_STANDARD.encode(document)});
+            let keyring = read("kubernetes.io/dockercfg", &data);
+            assert_eq!(keyring.is_ok(), is_read, "{count}");
+        }
     }
 
     #[test]

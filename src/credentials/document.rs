@@ -50,6 +50,11 @@ pub(super) struct Entry {
 }
 
 impl Document {
+    /// How many entries it has.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Reads a document by the rules of Go's `encoding/json`: names in any case, of a repeated name the last value
     /// (repeated `auths` are merged), `null` as if absent, no text after the value, and a wrong type anywhere in what
     /// is read is an error.

@@ -5,23 +5,17 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use secrecy::SecretSlice;
 use secrecy::zeroize::Zeroizing;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::json::Text;
+use super::secret::Secret;
 
 /// A user name and a password.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Login {
-    pub(super) username: Vec<u8>,
-    pub(super) password: SecretSlice<u8>,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").finish_non_exhaustive()
-    }
+    pub(super) username: Secret,
+    pub(super) password: Secret,
 }
 
 /// The fields that are read. Tokens are not.
@@ -79,7 +73,7 @@ impl Fields {
             return decode_auth(&self.auth);
         }
         Ok(Login {
-            username: std::mem::take(&mut self.username),
+            username: std::mem::take(&mut *self.username).into(),
             password: std::mem::take(&mut *self.password).into(),
         })
     }
@@ -117,7 +111,7 @@ fn decode_auth(auth: &[u8]) -> Result<Login, InvalidAuth> {
         .position(|b| *b == b':')
         .ok_or(InvalidAuth::NoColon)?;
     Ok(Login {
-        username: decoded[..colon].to_vec(),
+        username: decoded[..colon].to_vec().into(),
         password: decoded[colon + 1..].to_vec().into(),
     })
 }

@@ -73,6 +73,8 @@ pub enum FileError {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use std::error::Error as _;
 
     use super::*;
@@ -89,7 +91,10 @@ mod tests {
         std::fs::write(&new, CONFIG).unwrap();
         let keyring = read(&[old.clone(), new]).unwrap();
         let found = keyring.lookup("r.io/app");
-        let users: Vec<_> = found.iter().map(|found| &found.username[..]).collect();
+        let users: Vec<_> = found
+            .iter()
+            .map(|found| found.username.expose_secret())
+            .collect();
         assert_eq!(users, [&b"dockercfg"[..], b"config"]);
         assert_eq!(&*found[0].source, format!("file {}", old.display()));
         assert!(read(&[]).unwrap().is_empty());

@@ -293,6 +293,8 @@ fn puller<'r>(
     let rules = settings.pull_secret_rules();
     let old = review.old.as_ref().and_then(|old| pod(old, review.class));
     match (review.class, old) {
+        // An object of no namespace says nothing of where its Pods will be.
+        _ if namespace.is_empty() => Puller::stored(namespace, &[]),
         (Class::Pod, Some(old)) => Puller::stored(namespace, names(old)),
         (Class::Pod, None) => Puller::created(namespace, names(spec), spec.account(), rules),
         _ => Puller::template(namespace, names(spec), spec.account(), rules),

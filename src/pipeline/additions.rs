@@ -3,11 +3,11 @@
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::purse::{PULL_SECRETS, in_time};
+use super::purse::{NAME, PULL_SECRETS, in_time};
 use crate::cluster::{Cluster, Unreadable};
 use crate::config::Patterns;
 use crate::credentials::{Keyring, pattern_candidates};
-use crate::mutation::{Draft, PullSecret, When};
+use crate::mutation::{Draft, PullSecret, When, clean};
 
 /// What is known of the pull secrets that depend on what is in them.
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl Additions {
     /// Nobody misses one that the kubelet would pass over, and one that makes it fail is better not there. What is merely
     /// not known of the account's is added as `merge` would; of the configuration's it may not exist at all.
     fn miss(&mut self, secret: PullSecret<'_>, why: &Unreadable) {
-        let PullSecret { name, when } = secret;
+        let (name, when) = (clean(secret.name, NAME), secret.when);
         let is_added = match why {
             Unreadable::NotFound | Unreadable::WrongType | Unreadable::Empty(_) => return,
             Unreadable::NoCluster if when == When::Extra => return,
@@ -60,7 +60,7 @@ impl Additions {
             _ => when == When::Matching,
         };
         let what = if is_added {
-            self.names.push(name.to_owned());
+            self.names.push(secret.name.to_owned());
             "is added unseen"
         } else {
             "is not added"

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use crate::config::{Credentials, Patterns};
 use crate::credentials::{Credential, Keyring, PatternMatch, candidates, pattern_candidates};
 
+/// How many credentials are tried for one image in one attempt. A pull secret has one entry for a registry; this bounds a
+/// hostile one.
+const CREDENTIALS: usize = 32;
+
 /// How many sources of credentials, or entries, a sentence names.
 const NAMED: usize = 4;
 
@@ -42,10 +46,11 @@ pub(super) fn attempts(
     let repository = repository();
     let secrets = pull_secrets.iter().map(|keyring| &**keyring);
     let kubelets = candidates(secrets.clone(), node, &repository);
-    attempts[0].credentials = kubelets.into_iter().cloned().collect();
+    attempts[0].credentials = kubelets.into_iter().take(CREDENTIALS).cloned().collect();
     if rules.patterns == Patterns::Documented {
         let mut entries = pattern_candidates(secrets, &repository);
         entries.extend(pattern_candidates([node], &repository));
+        entries.truncate(CREDENTIALS);
         let credentials: Vec<_> = entries
             .iter()
             .map(|entry| entry.credential.clone())

@@ -9,11 +9,16 @@ use super::extra::Extra;
 use crate::cluster::{Answer, Cluster, Unreadable};
 use crate::config::{Credentials, Patterns};
 use crate::credentials::Keyring;
-use crate::mutation::{AccountQuestion, PullSecret, Puller, When};
+use crate::mutation::{AccountQuestion, PullSecret, Puller, When, clean};
 
 /// Of how many templates of one object the pull secrets are read, and how many of each: more than anybody has use for.
 const TEMPLATES: usize = 16;
 pub(super) const PULL_SECRETS: usize = 32;
+
+/// How many characters of a name the user is told: as many as an object's name can have.
+pub(super) const NAME: usize = 253;
+/// How many reasons for what could not be read are told of.
+const REASONS: usize = 3;
 
 /// The part of a review's time that the cluster may take. If it takes longer, the look-ups go on with what is known.
 const SHARE: u32 = 3;
@@ -106,6 +111,7 @@ impl Purse {
                 Unreadable::NotFound
                 | Unreadable::WrongType
                 | Unreadable::Empty(_)
+                | Unreadable::TooManyEntries
                 | Unreadable::Malformed(_),
             ) => true,
             Err(_) => false,
@@ -141,7 +147,7 @@ impl Purse {
         why: &Unreadable,
         rules: &Credentials,
     ) {
-        let PullSecret { name, when } = secret;
+        let (name, when) = (clean(secret.name, NAME), secret.when);
         let clause =
             format!("pull secret {name:?} of namespace {namespace} could not be read: {why}");
         match why {
@@ -157,6 +163,7 @@ impl Purse {
 
     fn miss_account(&mut self, question: AccountQuestion<'_>, why: &Unreadable) {
         let AccountQuestion { namespace, name } = question;
+        let name = clean(name, NAME);
         // Without a cluster that is so for every Pod, and no news.
         if *why != Unreadable::NoCluster {
             self.unread.push(format!(
@@ -167,7 +174,8 @@ impl Purse {
 
     /// The pull secrets that are missing, and could have made a difference.
     pub(super) fn remedy(&self) -> Option<String> {
-        (!self.unread.is_empty()).then(|| self.unread.join("; "))
+        let reasons = &self.unread[..self.unread.len().min(REASONS)];
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 

@@ -84,7 +84,7 @@ impl Audiences {
         let mut hash = Sha256::new_with_prefix(self.0);
         for credential in credentials {
             for part in [
-                credential.username.as_slice(),
+                credential.username.expose_secret(),
                 credential.password.expose_secret(),
             ] {
                 hash.update((part.len() as u64).to_le_bytes());
@@ -255,7 +255,7 @@ mod tests {
     fn credential(username: &str, password: &str) -> Credential {
         Credential {
             username: username.into(),
-            password: password.as_bytes().to_vec().into(),
+            password: password.into(),
             source: "test".into(),
         }
     }

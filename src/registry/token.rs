@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Uri};
 use moka::Expiry;
 use moka::sync::Cache;
 use secrecy::ExposeSecret;
+use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
 use super::cache::Audience;
@@ -165,11 +166,10 @@ pub(super) async fn answer(
 
 /// User name and password may be any bytes; the kubelet hands them on as they are.
 fn basic_header(credential: &Credential) -> HeaderValue {
-    let mut pair = credential.username.clone();
-    pair.push(b':');
-    pair.extend_from_slice(credential.password.expose_secret());
-    sensitive(&format!("Basic {}", BASE64_STANDARD.encode(pair)))
-        .unwrap_or(HeaderValue::from_static(""))
+    let (name, password) = (&credential.username, &credential.password);
+    let pair = [name.expose_secret(), b":", password.expose_secret()].concat();
+    let pair = Zeroizing::new(BASE64_STANDARD.encode(Zeroizing::new(pair)));
+    sensitive(&Zeroizing::new(format!("Basic {}", *pair))).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn bearer_grant(body: &[u8]) -> Result<Grant, &'static str> {
@@ -294,8 +294,8 @@ mod tests {
     #[test]
     fn no_secret_shows_in_debug() {
         let credential = Credential {
-            username: b"user".to_vec(),
-            password: b"swordfish".to_vec().into(),
+            username: "user".into(),
+            password: "swordfish".into(),
             source: "test".into(),
         };
         let header = basic_header(&credential);

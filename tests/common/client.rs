@@ -74,8 +74,14 @@ impl Authority {
 
     /// A new certificate for the server.
     pub fn issue(&self) -> Issued {
+        self.issue_until(4096)
+    }
+
+    /// One that ends when this year begins.
+    pub fn issue_until(&self, year: i32) -> Issued {
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(self.names.clone()).unwrap();
+        let mut leaf = CertificateParams::new(self.names.clone()).unwrap();
+        leaf.not_after = rcgen::date_time_ymd(year, 1, 1);
         let leaf = leaf.signed_by(&key, &self.root).unwrap();
         Issued {
             certificate: leaf.pem() + &self.ca,

@@ -8,6 +8,7 @@
 )]
 
 pub mod assets;
+pub mod child;
 pub mod client;
 pub mod cluster;
 pub mod example;

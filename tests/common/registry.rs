@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use oci_client::manifest::{
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
+use super::child;
 use super::token_service::{ISSUER, SERVICE, TokenService};
 
 /// The user that registries with authorization know.
@@ -338,15 +339,15 @@ fn spawn(binary: &Path, folder: &Path, auth_config: &str, address: SocketAddr) -
     let path = folder.join("config.yml");
     fs::write(&path, config.replace("FOLDER", folder.to_str().unwrap())).unwrap();
     let log = fs::File::create(folder.join("log")).unwrap();
-    Command::new(binary)
+    let mut command = child::bound(binary);
+    command
         .arg("serve")
         .arg(path)
         .env("OTEL_TRACES_EXPORTER", "none")
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+        .stderr(log);
+    child::spawn(&mut command)
 }
 
 /// Waits until the registry answers on its port, or has ended.

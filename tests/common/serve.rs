@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
+use super::child;
 use super::client::{Answer, Authority, Client};
 
 /// A running `surepull serve`; dropped, it is gone.
@@ -73,7 +74,7 @@ impl Served {
     /// a mount namespace of its own.
     pub fn start_in_pod(account: &Path, api_server: SocketAddr, configuration: &str) -> Self {
         let script = "mount -t tmpfs none /run && mkdir -p \"$1\" && cp \"$0\"/* \"$1\" && shift && exec \"$@\"";
-        let mut command = Command::new("unshare");
+        let mut command = child::bound("unshare");
         command
             .args(["--map-root-user", "--mount", "sh", "-c", script])
             .arg(account)
@@ -111,7 +112,7 @@ impl Served {
 
     /// Starts the binary on what is in a folder: `surepull.yaml`, and the files of the authority.
     pub fn launch(folder: TempDir, authority: Authority, arguments: &[&str]) -> Self {
-        Self::launch_by(Command::new(binary()), folder, authority, arguments)
+        Self::launch_by(child::bound(binary()), folder, authority, arguments)
     }
 
     fn launch_by(
@@ -121,7 +122,7 @@ impl Served {
         arguments: &[&str],
     ) -> Self {
         let log = File::create(folder.path().join("log")).expect("a log");
-        let mut child = command
+        command
             .arg("serve")
             .args(["--listen", &format!("{}:0", authority.address)])
             .args(["--ops-listen", "127.0.0.1:0"])
@@ -134,9 +135,8 @@ impl Served {
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("surepull starts");
+            .stderr(log);
+        let mut child = child::spawn(&mut command);
         let stdout = child.stdout.take().expect("its stdout");
         let mut lines = BufReader::new(stdout).lines();
         let addresses = (

@@ -2,8 +2,9 @@
 # build.sh registry|kube: builds what the tests start, once, into $SUREPULL_ASSETS/bin: the registry, or one binary that is
 # etcd, Kubernetes' own programs and kwok, by the name that it is called by. What is in $KUBEBUILDER_ASSETS is not built.
 set -euo pipefail
+bin=$(realpath -m "$SUREPULL_ASSETS")/bin
+ready=${KUBEBUILDER_ASSETS:+$(realpath -m "$KUBEBUILDER_ASSETS")}
 cd "$(dirname "$(realpath "$0")")"
-bin=$SUREPULL_ASSETS/bin
 programs=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl kwok)
 
 # built NAME INPUTS: whether it was built of these already
@@ -11,11 +12,10 @@ built() { [[ -x $bin/$1 && $(cat "$bin/$1.inputs" 2>/dev/null) == "$2" ]]; }
 begin() {
 	command -v go >/dev/null || { echo "make assets needs Go, see https://go.dev/doc/install" >&2; exit 1; }
 	echo "building $1"
-	mkdir -p "$bin"
 }
 missing() {
 	for program in "${programs[@]}"; do
-		[[ -n ${KUBEBUILDER_ASSETS-} && -x $KUBEBUILDER_ASSETS/$program ]] || return 0
+		[[ -n $ready && -x $ready/$program ]] || return 0
 	done
 	return 1
 }
@@ -37,4 +37,8 @@ kube() {
 	for program in "${programs[@]}"; do ln -sf kube "$bin/$program"; done
 	echo "$inputs" >"$bin/kube.inputs"
 }
+mkdir -p "$bin"
+# Who comes second waits, and finds it built.
+exec 9>"$bin/.lock"
+flock 9
 "$1"

@@ -27,6 +27,7 @@ elif ((${#missing[@]})); then
 		echo "There is no apt-get: install ${missing[*]} in another way, or set E2E_NODE=skip." >&2
 		exit 1
 	}
-	apt-get update
-	apt-get install --yes --no-install-recommends "${missing[@]}"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -o DPkg::Lock::Timeout=300 update
+	apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "${missing[@]}"
 fi

@@ -14,7 +14,7 @@ fn entries(form: Form, document: &[u8]) -> Result<Vec<String>, Malformed> {
         .map(|Entry { key, login }| {
             format!(
                 "{key}={}:{}",
-                String::from_utf8_lossy(&login.username),
+                String::from_utf8_lossy(login.username.expose_secret()),
                 String::from_utf8_lossy(login.password.expose_secret())
             )
         })
@@ -189,7 +189,7 @@ fn auth() {
         );
     }
     let entry = Document::decode(Form::Dockercfg, br#"{"a": {"auth": "/zr+"}}"#).unwrap();
-    assert_eq!(entry.entries[0].login.username, b"\xff");
+    assert_eq!(entry.entries[0].login.username.expose_secret(), b"\xff");
     assert_eq!(entry.entries[0].login.password.expose_secret(), b"\xfe");
 }
 

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use secrecy::ExposeSecret;
+
 use super::*;
 use crate::credentials::Form;
 
@@ -23,7 +25,7 @@ fn keyring(fallback: HubFallback, documents: &[&[&str]]) -> Keyring {
 fn users(found: &[&Credential]) -> Vec<String> {
     found
         .iter()
-        .map(|found| String::from_utf8_lossy(&found.username).into_owned())
+        .map(|found| String::from_utf8_lossy(found.username.expose_secret()).into_owned())
         .collect()
 }
 

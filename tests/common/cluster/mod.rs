@@ -51,17 +51,18 @@ impl Cluster {
         pki.sign("apiserver", "kube-apiserver", None, &names);
         pki.sign("admin", "admin", Some("system:masters"), &[]);
         let (etcd, etcd_url) = etcd(folder.path());
+        let mut log = String::new();
         let started = (0..ATTEMPTS).find_map(|_| {
             let url = format!("https://{}", free_port(address));
             let arguments = api_server(&pki, &url, &etcd_url, flags);
             let mut server = Process::start(folder.path(), "kube-apiserver", arguments);
             pki.kubeconfig(&folder.path().join("kubeconfig"), &url, "admin");
             let kubectl = Kubectl::new(folder.path());
-            server
-                .serves(|| kubectl.succeeds(&["get", "--raw=/readyz"]))
-                .then_some((server, url))
+            let serves = server.serves(|| kubectl.succeeds(&["get", "--raw=/readyz"]));
+            log = server.log();
+            serves.then_some((server, url))
         });
-        let (server, url) = started.expect("an API server");
+        let (server, url) = started.unwrap_or_else(|| panic!("kube-apiserver ended:\n{log}"));
         Self {
             clients: Vec::new(),
             server,
@@ -206,6 +207,7 @@ impl Cluster {
 }
 
 fn etcd(folder: &Path) -> (Process, String) {
+    let mut log = String::new();
     let started = (0..ATTEMPTS).find_map(|attempt| {
         let [client, peer] = [(); 2].map(|()| format!("http://{}", free_port("127.0.0.1")));
         let arguments = [
@@ -223,11 +225,11 @@ fn etcd(folder: &Path) -> (Process, String) {
         ];
         let mut process = Process::start(folder, "etcd", arguments);
         let address = client.trim_start_matches("http://").to_owned();
-        process
-            .serves(|| std::net::TcpStream::connect(&address).is_ok())
-            .then_some((process, client))
+        let serves = process.serves(|| std::net::TcpStream::connect(&address).is_ok());
+        log = process.log();
+        serves.then_some((process, client))
     });
-    started.expect("etcd")
+    started.unwrap_or_else(|| panic!("etcd ended:\n{log}"))
 }
 
 fn api_server(pki: &Pki, url: &str, etcd: &str, flags: &[&str]) -> Vec<String> {

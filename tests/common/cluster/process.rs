@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::assets;
+use super::super::{assets, child};
 
 /// How long a program may take until it serves; far more than it needs.
 const START_LIMIT: Duration = Duration::from_mins(3);
@@ -26,12 +26,8 @@ impl Process {
         name: &str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Self {
-        let mut command = Command::new("setpriv");
-        // Where this process is killed, no destructor runs: the kernel ends the child of a thread that is no more.
-        command
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(assets::program(name))
-            .args(arguments.into_iter().map(|text| text.as_ref().to_owned()));
+        let mut command = child::bound(assets::program(name));
+        command.args(arguments.into_iter().map(|text| text.as_ref().to_owned()));
         Self::spawn(folder, name, &mut command)
     }
 
@@ -39,12 +35,11 @@ impl Process {
     pub fn spawn(folder: &Path, name: &str, command: &mut Command) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = File::create(&log).expect("a log");
-        let child = command
+        command
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a log"))
-            .stderr(file)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+            .stderr(file);
+        let child = child::spawn(command);
         Self {
             name: name.to_owned(),
             log,

@@ -10,10 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::super::assets;
 use super::super::cluster::{Cluster, Kubectl, Output};
 use super::super::registry::TestRegistry;
 use super::super::serve::Served;
+use super::super::{assets, child};
 use super::{Example, folder, objects};
 
 /// What makes the API server ask surepull, and lets surepull ask the API server.
@@ -117,7 +117,8 @@ impl Running {
     /// Runs a command of the README, in the folder of all examples; all that it says.
     pub async fn run(&self, command: &str) -> String {
         self.bring_about(command).await;
-        let output = Command::new("sh")
+        let mut shell = Command::new("sh");
+        let output = child::apart(&mut shell)
             .args(["-c", &format!("exec 2>&1\n{command}")])
             .current_dir(folder())
             .env("PATH", path())
