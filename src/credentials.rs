@@ -2,13 +2,15 @@
 //!
 //! A [`Document`] is one docker configuration; a [`Keyring`] is asked which of the credentials of its documents an
 //! image gets, and in which order they are tried. The kubelet reads no tokens: an `identitytoken` is kept apart
-//! ([`CredentialKind::Identity`]), a `registrytoken` is not read. [`Providers`] are programs that know credentials. Values never appear in an error or in
-//! `Debug` output.
+//! ([`CredentialKind::Identity`]), a `registrytoken` is not read. [`Providers`] are programs that know
+//! credentials. Values never appear in an error or in `Debug` output.
 
 mod document;
+mod documented;
 mod entry;
 mod file;
 mod json;
+mod key;
 mod keyring;
 mod pattern;
 mod provider;
@@ -21,7 +23,7 @@ use secrecy::ExposeSecret;
 
 pub use document::{Document, Form, Malformed};
 pub use file::{FileError, Files};
-pub use keyring::{HubFallback, Keyring, candidates};
+pub use keyring::{HubFallback, Keyring, PatternMatch, candidates, pattern_candidates};
 pub use pattern::{InvalidPattern, urls_match};
 pub use provider::{ProviderError, ProviderMetrics, Providers};
 pub use secret::Secret;

@@ -1,8 +1,14 @@
 //! The one way from an object to its edits: draft (pure), gather facts (I/O, one deadline), settle (pure).
 //!
+//! - `additions`: the pull secrets that a new Pod gets for what is in them
 //! - `purse`: the credentials that each template of the object is pulled with
+//! - `extra`: pull secrets of the configuration that do not help, and what would mend it
+//! - `attempts`: with which of them an image is looked up, and in which order
 //! - `look_up`: the digests, as seen with them
 
+mod additions;
+mod attempts;
+mod extra;
 mod look_up;
 mod purse;
 
@@ -18,10 +24,11 @@ use crate::cluster::{Cluster, Unreadable};
 use crate::config::Credentials;
 use crate::credentials::Keyring;
 use crate::mutation::{
-    Account, Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, clean, draft,
+    Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, clean, draft,
 };
 use crate::registry::Resolver;
 
+use additions::Additions;
 use look_up::LookUp;
 use purse::NAME;
 
@@ -107,53 +114,77 @@ impl Pipeline {
 
     async fn gather(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
         let account = self.account(draft, deadline);
-        let (mut facts, account) = if draft.questions().is_empty() {
-            (Facts::default(), account.await)
-        } else {
-            // Boxed: the longer way must not make every review's future large.
-            let digests = Box::pin(self.digests(draft, deadline));
-            tokio::join!(digests, account)
+        if draft.questions().is_empty() {
+            return account.await;
+        }
+        // Boxed: the longer way must not make every review's future large.
+        let digests = Box::pin(self.digests(draft, deadline));
+        let (digests, account) = tokio::join!(digests, account);
+        let mut remarks = digests.remarks;
+        remarks.extend(account.remarks);
+        Facts {
+            digests: digests.digests,
+            remarks,
+            ..account
+        }
+    }
+
+    /// The account whose pull secrets the Pod may get and which it gets for what is in them, or what to say if it should
+    /// have got them. Nobody adds them later: this is worth all of the time that there is.
+    async fn account(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
+        let mut facts = Facts::default();
+        let Some(question) = draft.account() else {
+            return facts;
         };
-        match account {
-            Some(Ok(account)) => facts.account = Some(account),
-            Some(Err(remark)) => facts.remarks.push(remark),
-            None => {}
+        match purse::in_time(deadline, self.cluster.account(question)).await {
+            Ok(account) => {
+                let secrets = draft.conditional_pull_secrets(&account);
+                if !secrets.is_empty() {
+                    let patterns = self.credentials.patterns;
+                    let additions =
+                        Additions::of(&*self.cluster, draft, &secrets, patterns, deadline);
+                    let additions = Box::pin(additions).await;
+                    facts.matching = additions.names;
+                    facts.remarks = additions.remarks;
+                }
+                facts.account = Some(account);
+            }
+            // Where there is no such account the API server refuses the Pod; without a cluster there is none ever.
+            Err(Unreadable::NotFound | Unreadable::NoCluster) => {}
+            Err(why) => facts.remarks.push(format!(
+                "surepull: the pull secrets of ServiceAccount {:?} are not added: it could not be read: {why}",
+                clean(question.name, NAME)
+            )),
         }
         facts
     }
 
-    /// The account whose pull secrets the Pod may get, or what to say if it should have got them. Nobody adds them later:
-    /// this is worth all of the time that there is.
-    async fn account(
-        &self,
-        draft: &Draft<'_>,
-        deadline: Instant,
-    ) -> Option<Result<Arc<Account>, String>> {
-        let question = draft.account()?;
-        let account = purse::in_time(deadline, self.cluster.account(question)).await;
-        match account {
-            Ok(account) => Some(Ok(account)),
-            // Where there is no such account the API server refuses the Pod; without a cluster there is none ever.
-            Err(Unreadable::NotFound | Unreadable::NoCluster) => None,
-            Err(why) => Some(Err(format!(
-                "surepull: the pull secrets of ServiceAccount {:?} are not added: it could not be read: {why}",
-                clean(question.name, NAME)
-            ))),
-        }
-    }
-
     async fn digests(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
-        let purses = purse::purses(&*self.cluster, draft.pullers(), deadline).await;
+        let rules = &self.credentials;
+        let purses = purse::purses(&*self.cluster, draft.pullers(), rules, deadline).await;
         let look_ups = draft.questions().iter().map(|question| {
             let purse = &purses[question.puller];
-            let providers = self.resolver.providers();
-            LookUp::new(question, purse, &self.keyring, &self.credentials, providers)
+            LookUp::new(
+                question,
+                purse,
+                &self.keyring,
+                rules,
+                self.resolver.providers(),
+            )
         });
-        Facts {
-            digests: look_up::answer(look_ups, &self.resolver, deadline).await,
-            remarks: purse::remarks(&purses),
-            account: None,
+        let answers = look_up::answer(look_ups, &self.resolver, deadline).await;
+        let mut facts = Facts::default();
+        let mut remarks: Vec<String> = purse::remarks(&purses).cloned().collect();
+        for answer in answers {
+            facts.digests.push(answer.digest);
+            remarks.extend(answer.remarks);
         }
+        for remark in remarks {
+            if !facts.remarks.contains(&remark) {
+                facts.remarks.push(remark);
+            }
+        }
+        facts
     }
 }
 

@@ -136,7 +136,7 @@ impl Resolver {
         Some(entry.answer)
     }
 
-    /// The digest of this image, as seen with these credentials, each tried in turn and anonymously in the end.
+    /// The digest of this image, as seen with these credentials, each tried in turn; without any, as anybody sees it.
     ///
     /// `fresh` asks for an answer whose look-up begins after this call: what was pushed a moment ago counts. Otherwise a
     /// remembered answer will do. Whoever asks the same at the same time shares one look-up. When the deadline passes,

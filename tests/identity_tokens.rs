@@ -83,6 +83,11 @@ async fn an_identity_token_is_used_where_that_is_asked_for() {
         let served = Served::start(&configuration(switch));
         let (is_pinned, warnings) = created(&served, &digest).await;
         assert_eq!(is_pinned, expected, "{document} {switch} {warnings}");
+        let told = format!(
+            "registry.test/app:1 is found only by the identity token of file {}; the kubelet knows no identity tokens",
+            file.display()
+        );
+        assert_eq!(warnings.contains(&told), expected, "{warnings}");
         let said = warnings + &served.log() + &served.ops("/metrics").await.text();
         for secret in [REFRESH_TOKEN, "swordfish"] {
             assert!(!said.contains(secret), "{said}");

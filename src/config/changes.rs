@@ -15,6 +15,7 @@ impl Configuration {
                     always,
                     pin,
                     pull_secrets,
+                    extra_pull_secrets,
                     excluded_namespaces,
                 },
             kinds,
@@ -29,6 +30,10 @@ impl Configuration {
             ("always", *always != settings.always),
             ("pin", *pin != settings.pin),
             ("pullSecrets", *pull_secrets != settings.pull_secrets),
+            (
+                "extraPullSecrets",
+                *extra_pull_secrets != settings.extra_pull_secrets,
+            ),
             (
                 "excludedNamespaces",
                 *excluded_namespaces != settings.excluded_namespaces,
@@ -55,6 +60,7 @@ mod tests {
             ("always", "pods"),
             ("pin", "{targets: none}"),
             ("pullSecrets", "fill"),
+            ("extraPullSecrets", "[s]"),
             ("excludedNamespaces", "[]"),
             (
                 "customResources",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT,
@@ -9,6 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use secrecy::zeroize::Zeroizing;
 use tokio::time::timeout;
 
 use super::connect::{Origin, Refusal, TooSlow, Wire};
@@ -46,6 +49,8 @@ pub(super) struct Reply {
     pub(super) foreign: bool,
     body: Incoming,
     whom: &'static str,
+    /// What was sent to get it.
+    authorization: Option<HeaderValue>,
 }
 
 impl Wire {
@@ -70,6 +75,7 @@ impl Wire {
                     foreign: origin != first,
                     body,
                     whom: ask.whom,
+                    authorization: authorization.cloned(),
                 });
             }
             if ask.form.is_some() {
@@ -156,19 +162,36 @@ impl Reply {
         }
     }
 
-    /// The error that this answer is, with the words of its body if it has any.
-    pub(super) async fn error(self, subject: &Subject) -> Error {
+    /// The error that this answer is, with the words of its body if it has any that repeat no secret.
+    pub(super) async fn error(mut self, subject: &Subject) -> Error {
         let (whom, status) = (self.whom, self.status);
+        let authorization = self.authorization.take();
         let retry_after = self
             .headers
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok());
         let said = match self.body(subject, ERROR_BODY_LIMIT).await {
-            Ok(body) => Said::from_body(&body),
-            Err(_) => Said::default(),
+            Ok(body) if !authorization.is_some_and(|sent| repeats(&body, &sent)) => {
+                Said::from_body(&body)
+            }
+            _ => Said::default(),
         };
         subject.status(whom, status, retry_after.map(Duration::from_secs), said)
     }
+}
+
+/// Whether a body has the token that was sent, or the password: what is said there may be shown to who may not know them.
+fn repeats(body: &[u8], authorization: &HeaderValue) -> bool {
+    let has =
+        |secret: &[u8]| !secret.is_empty() && body.windows(secret.len()).any(|part| part == secret);
+    let value = authorization.as_bytes();
+    let space = value.iter().position(|byte| *byte == b' ');
+    let token = space.map_or(value, |space| &value[space + 1..]);
+    let pair = BASE64_STANDARD.decode(token).map(Zeroizing::new);
+    let password = pair
+        .iter()
+        .flat_map(|pair| pair.splitn(2, |byte| *byte == b':'));
+    has(token) || password.skip(1).any(has)
 }
 
 fn failure(

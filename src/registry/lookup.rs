@@ -51,15 +51,15 @@ impl Lookup<'_> {
         Err(first_error.unwrap_or_else(|| self.subject.unreachable("there is no endpoint")))
     }
 
-    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); and then,
-    /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
+    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); without any,
+    /// once without.
     async fn ask_endpoint(
         &self,
         endpoint: &str,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
         let mut telling = None;
-        let mut was_anonymous = false;
+        let mut was_tried = false;
         for credential in credentials {
             let each = match credential.kind {
                 CredentialKind::Providers => {
@@ -70,14 +70,14 @@ impl Lookup<'_> {
                 }
             };
             for credential in each {
-                was_anonymous |= credential.is_anonymous();
+                was_tried = true;
                 let answer = self.attempt_or_note(endpoint, Some(credential), &mut telling);
                 if let Some(answer) = answer.await {
                     return answer;
                 }
             }
         }
-        if !was_anonymous {
+        if !was_tried {
             let answer = self.attempt_or_note(endpoint, None, &mut telling);
             if let Some(answer) = answer.await {
                 return answer;

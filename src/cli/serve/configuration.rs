@@ -73,6 +73,9 @@ impl ConfigurationFile {
             Resolver::with_providers(registries, cache, providers, resolver.metrics().clone())?
         };
         let Files { keyring, skipped } = Files::read(&credentials.docker_config)?;
+        for remark in keyring.pattern_remarks(credentials.patterns) {
+            tracing::warn!("{remark}");
+        }
         let pipeline = current
             .pipeline()
             .successor(settings.clone(), resolver, keyring)
