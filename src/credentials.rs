@@ -2,8 +2,8 @@
 //!
 //! A [`Document`] is one docker configuration; a [`Keyring`] is asked which of the credentials of its documents an
 //! image gets, and in which order they are tried. The kubelet reads no tokens: an `identitytoken` is kept apart
-//! ([`CredentialKind::Identity`]), a `registrytoken` is not read. [`Providers`] are programs that know credentials. Values never appear in an error or in
-//! `Debug` output.
+//! ([`CredentialKind::Identity`]), a `registrytoken` is not read. [`Providers`] are programs that know
+//! credentials. Values never appear in an error or in `Debug` output.
 
 mod document;
 mod entry;
