@@ -350,7 +350,7 @@ async fn documented_patterns_count_where_the_configuration_says_so() {
                     }
                     (Patterns::Kubelet, Some(_)) => {
                         let expected = format!(
-                            r#"surepull: entry "{key}" of pull secret "s" of namespace ns does not match registry.test/app:1: for the kubelet"#
+                            r#"surepull: entry "{key}" of pull secret "s" of namespace ns matches registry.test/app:1 by the documented patterns only: for the kubelet"#
                         );
                         assert!(told.contains(&expected), "{told}");
                     }

@@ -3,7 +3,7 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use super::cache::Audiences;
+use super::cache::{Audiences, Key};
 use super::connect::Wire;
 use super::error::{Error, Subject};
 use super::exchange::{Ask, Reply};
@@ -56,9 +56,13 @@ impl Lookup<'_> {
             .map(|credential| Some(credential).filter(|one| !one.is_anonymous()));
         let anonymous = credentials.is_empty().then_some(None);
         let mut telling: Option<Error> = None;
-        for credential in named.chain(anonymous) {
+        for (position, credential) in named.chain(anonymous).enumerate() {
             let error = match self.attempt(endpoint, credential).await {
-                Ok(digest) => return Ok(digest),
+                Ok(digest) => {
+                    let key = Key::new(self.image, self.audiences.of(credentials));
+                    self.grants.remember_position(key, position);
+                    return Ok(digest);
+                }
                 Err(error) if error.may_depend_on_credential() => error,
                 Err(error) => return Err(error),
             };
