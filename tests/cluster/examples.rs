@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -16,13 +17,14 @@ use crate::world::World;
 use crate::{Case, Test};
 
 pub fn tests() -> Vec<(String, Test)> {
-    let cases: [Case; 6] = [
+    let cases: [Case; 7] = [
         ("public_images_only", public_images_only),
         ("private_images_for_all", private_images_for_all),
         ("private_images_stricter", private_images_stricter),
         ("multi_tenant", multi_tenant),
         ("the_webhook_is_registered_as_in_other_tests", registration),
         ("all_files_are_explained", all_files),
+        ("the_deployment_is_restricted_and_understood", deployment),
     ];
     crate::named("examples", cases)
 }
@@ -116,6 +118,20 @@ fn private_images_stricter(world: &World) {
     });
     let readme = words(&running.example.readme());
     assert!(readme.contains(&words(&refused)), "{refused}");
+
+    // While surepull is away no Pod is created, but those that are there can be changed and removed.
+    running.stop();
+    world.cluster.kubectl().until("surepull is away", || {
+        Some(run(create)).filter(|said| said.contains("failed calling webhook"))
+    });
+    for command in [
+        "label pods --all still=changed",
+        "patch pods -l app=ledger -p '{\"metadata\": {\"finalizers\": null}}'",
+        "delete pods --all --wait=false",
+    ] {
+        let said = run(&format!("kubectl -n finance {command}"));
+        assert!(!said.contains("failed calling"), "{command}: {said}");
+    }
 }
 
 fn multi_tenant(world: &World) {
@@ -200,6 +216,28 @@ fn registration(_: &World) {
         core[0]["resources"],
         json!(["pods", "pods/ephemeralcontainers"])
     );
+}
+
+/// The Deployment keeps to the strictest rules for Pods, and its arguments are what surepull takes.
+fn deployment(world: &World) {
+    let strict = ("pod-security.kubernetes.io/warn", "restricted");
+    let space = world.cluster.namespace("strict", &[strict]);
+    let mut object = objects("install/deployment.yaml").remove(0);
+    object["metadata"]["namespace"] = space.name().into();
+    let tried = space.run_with(
+        &["create", "--dry-run=server", "-f", "-"],
+        &object.to_string(),
+    );
+    assert_eq!(tried.stderr, "");
+
+    let container = &object["spec"]["template"]["spec"]["containers"][0];
+    let arguments = container["args"].as_array().expect("arguments");
+    let arguments = arguments.iter().filter_map(Value::as_str);
+    // An argument that is not known is an error also before this one.
+    let mut surepull = Command::new(env!("CARGO_BIN_EXE_surepull"));
+    let output = surepull.args(arguments).arg("--help").output();
+    let output = output.expect("surepull");
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// Every folder is an example that is tested or `install`, and every file is named in a README.

@@ -108,6 +108,11 @@ impl Running {
         Some(object)
     }
 
+    /// Stops surepull.
+    pub fn stop(&self) {
+        self.surepull.terminate();
+    }
+
     /// Creates an object in the namespace beside, without storing it.
     pub fn try_out(&self, object: &Value) -> Output {
         let arguments = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
