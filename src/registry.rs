@@ -136,6 +136,13 @@ impl Resolver {
         Some(entry.answer)
     }
 
+    /// The position of the credential, among these, with which the image was found the last time; without any, 0. `None` if
+    /// that is not known.
+    pub fn accepted(&self, image: &Image<'_>, credentials: &[Credential]) -> Option<usize> {
+        let key = Key::new(image, self.0.audiences.of(credentials));
+        self.0.grants.position(&key)
+    }
+
     /// The digest of this image, as seen with these credentials, each tried in turn; without any, as anybody sees it.
     ///
     /// `fresh` asks for an answer whose look-up begins after this call: what was pushed a moment ago counts. Otherwise a

@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -350,7 +351,7 @@ async fn documented_patterns_count_where_the_configuration_says_so() {
                     }
                     (Patterns::Kubelet, Some(_)) => {
                         let expected = format!(
-                            r#"surepull: entry "{key}" of pull secret "s" of namespace ns does not match registry.test/app:1: for the kubelet"#
+                            r#"surepull: entry "{key}" of pull secret "s" of namespace ns matches registry.test/app:1 by the documented patterns only: for the kubelet"#
                         );
                         assert!(told.contains(&expected), "{told}");
                     }
@@ -363,12 +364,17 @@ async fn documented_patterns_count_where_the_configuration_says_so() {
 }
 
 /// A registry of public images, whose token service refuses who shows an outdated password.
-async fn public_registry() -> String {
+///
+/// And how many requests it has had.
+async fn public_registry() -> (String, Arc<AtomicUsize>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let challenge = format!(r#"Bearer realm="{endpoint}/token""#);
     let digest = format!("sha256:{}", "a".repeat(64));
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = requests.clone();
     let answer = move |request: Request| {
+        count.fetch_add(1, Ordering::SeqCst);
         let authorized = request.headers().contains_key("authorization");
         let is_token = request.uri().path() == "/token";
         let header = match (is_token, authorized) {
@@ -392,12 +398,12 @@ async fn public_registry() -> String {
     };
     let routes = axum::Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    endpoint
+    (endpoint, requests)
 }
 
 #[tokio::test]
 async fn an_image_found_only_without_credentials_is_told_or_not_found() {
-    let endpoint = public_registry().await;
+    let (endpoint, requests) = public_registry().await;
     let pod = pod(&spec(&["s"], ""));
     let kubelet = Credentials {
         anonymous_fallback: false,
@@ -439,8 +445,10 @@ async fn an_image_found_only_without_credentials_is_told_or_not_found() {
         ),
     ] {
         let pipeline = ruled(&endpoint, &document, rules);
+        let mut asked = Vec::new();
         for _ in 0..2 {
             let (pinned, warnings) = create(&pipeline, &pod, soon()).await;
+            asked.push(requests.load(Ordering::SeqCst));
             assert_eq!(pinned.len(), usize::from(found), "{warnings:?}");
             assert_eq!(
                 warnings.len(),
@@ -450,12 +458,13 @@ async fn an_image_found_only_without_credentials_is_told_or_not_found() {
             let told = warnings.join("");
             assert!(told.contains(remark.unwrap_or_default()), "{warnings:?}");
         }
+        assert_eq!(asked[0], asked[1], "what is known is not asked again");
     }
 }
 
 #[tokio::test]
 async fn a_broken_pull_secret_is_passed_over_or_ends_the_look_up() {
-    let endpoint = public_registry().await;
+    let (endpoint, _) = public_registry().await;
     let pod = pod(&spec(&["s"], ""));
     for skip_broken_pull_secrets in [true, false] {
         let rules = Credentials {

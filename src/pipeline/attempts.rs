@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Credentials, Patterns};
 use crate::credentials::{
-    Credential, Keyring, PatternMatch, Providers, candidates, pattern_candidates,
+    Credential, Keyring, Providers, candidates, pattern_candidates,
 };
 
 /// How many credentials are tried for one image in one attempt. A pull secret has one entry for a registry; this bounds a
@@ -14,98 +14,121 @@ const CREDENTIALS: usize = 32;
 /// How many sources of credentials, or entries, a sentence names.
 const NAMED: usize = 4;
 
-/// Credentials that are tried in turn; without any, one try without.
-pub(super) struct Attempt {
+/// The credentials that an image is looked up with, in the order in which they are tried; if there are none, it is looked up
+/// without.
+pub(super) struct Attempts {
     pub(super) credentials: Vec<Credential>,
-    pub(super) means: Means,
+    /// How many of them the kubelet would try.
+    kubelets: usize,
+    /// Who would try each of those that follow.
+    further: Vec<Means>,
 }
 
-/// Who would make an attempt.
+/// Who would find an image.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Means {
     /// The kubelet, too.
     Kubelet,
-    /// surepull by these entries, which match in the documented grammar only.
+    /// surepull by this entry, which matches in the documented grammar only.
     Documented(String),
-    /// surepull, by tokens that the kubelet does not read.
-    IdentityTokens,
+    /// surepull by a token of this source, which the kubelet does not read.
+    IdentityToken(Arc<str>),
     /// surepull, after the kubelet has given up (`pkg/kubelet/kuberuntime/kuberuntime_image.go` makes no such attempt).
     Anonymous,
 }
 
-/// The attempts for an image, in their order; the repository is asked for only where there are credentials at all.
-pub(super) fn attempts(
-    pull_secrets: &[Arc<Keyring>],
-    node: &Keyring,
-    providers: &Providers,
-    rules: &Credentials,
-    repository: impl Fn() -> String,
-) -> Vec<Attempt> {
-    let mut attempts = vec![Attempt {
-        credentials: Vec::new(),
-        means: Means::Kubelet,
-    }];
-    if pull_secrets.is_empty() && node.is_empty() && providers.is_empty() {
-        return attempts;
-    }
-    let repository = repository();
-    let secrets = pull_secrets.iter().map(|keyring| &**keyring);
-    let mut kubelets = candidates(secrets.clone(), node, &repository);
-    kubelets.truncate(CREDENTIALS);
-    let logins = kubelets.iter().map(|known| known.without_identity_token());
-    attempts[0].credentials = logins.collect();
-    if providers.matches(&repository) {
-        attempts[0].credentials.push(Credential::of_providers());
-    }
-    if rules.patterns == Patterns::Documented {
-        let mut entries = pattern_candidates(secrets, &repository);
-        entries.extend(pattern_candidates([node], &repository));
-        entries.truncate(CREDENTIALS);
-        let credentials: Vec<_> = entries
-            .iter()
-            .map(|entry| entry.credential.without_identity_token())
-            .collect();
-        if !credentials.is_empty() {
-            attempts.push(Attempt {
-                credentials,
-                means: Means::Documented(list(entries.iter().map(PatternMatch::to_string))),
-            });
-        }
-    }
-    let mut tokens = kubelets
-        .into_iter()
-        .filter(|known| known.has_identity_token())
-        .cloned()
-        .peekable();
-    if rules.identity_tokens && tokens.peek().is_some() {
-        attempts.push(Attempt {
-            credentials: tokens.collect(),
-            means: Means::IdentityTokens,
-        });
-    }
-    let kubelets = &attempts[0].credentials;
-    // An entry without user name and password is an anonymous attempt already.
-    if rules.anonymous_fallback
-        && !kubelets.is_empty()
-        && !kubelets.iter().any(Credential::is_anonymous)
-    {
-        attempts.push(Attempt {
+impl Attempts {
+    /// The attempts for an image; the repository is asked for only where there are credentials at all.
+    pub(super) fn new(
+        pull_secrets: &[Arc<Keyring>],
+        node: &Keyring,
+        providers: &Providers,
+        rules: &Credentials,
+        repository: impl Fn() -> String,
+    ) -> Self {
+        let mut attempts = Self {
             credentials: Vec::new(),
-            means: Means::Anonymous,
-        });
+            kubelets: 0,
+            further: Vec::new(),
+        };
+        if pull_secrets.is_empty() && node.is_empty() && providers.is_empty() {
+            return attempts;
+        }
+        let repository = repository();
+        let secrets = pull_secrets.iter().map(|keyring| &**keyring);
+        let mut kubelets = candidates(secrets.clone(), node, &repository);
+        kubelets.truncate(CREDENTIALS);
+        let all = &mut attempts.credentials;
+        all.extend(kubelets.iter().map(|known| known.without_identity_token()));
+        if providers.matches(&repository) {
+            all.push(Credential::of_providers());
+        }
+        let mut further = Vec::new();
+        if rules.patterns == Patterns::Documented {
+            let mut entries = pattern_candidates(secrets, &repository);
+            entries.extend(pattern_candidates([node], &repository));
+            further.extend(entries.iter().take(CREDENTIALS).map(|entry| {
+                let means = Means::Documented(entry.to_string());
+                (means, entry.credential.without_identity_token())
+            }));
+        }
+        if rules.identity_tokens {
+            let tokens = kubelets.iter().filter(|known| known.has_identity_token());
+            further.extend(tokens.map(|&known| {
+                let means = Means::IdentityToken(Arc::clone(&known.source));
+                (means, known.clone())
+            }));
+        }
+        // Without credentials the kubelet tries without; only then is one given away that it would not use.
+        if all.is_empty() && !further.is_empty() {
+            all.push(nobody());
+        }
+        attempts.kubelets = all.len();
+        // An entry without user name and password is such a try already.
+        let has_anonymous = all.is_empty() || all.iter().any(Credential::is_anonymous);
+        if rules.anonymous_fallback && !has_anonymous {
+            further.push((Means::Anonymous, nobody()));
+        }
+        for (means, credential) in further {
+            attempts.further.push(means);
+            attempts.credentials.push(credential);
+        }
+        attempts
     }
-    attempts
+
+    /// Whether the kubelet would not make them all.
+    pub(super) fn go_further(&self) -> bool {
+        !self.further.is_empty()
+    }
+
+    /// Who would find an image with the credential at this position.
+    pub(super) fn means(&self, position: usize) -> &Means {
+        let further = position.checked_sub(self.kubelets);
+        let means = further.and_then(|further| self.further.get(further));
+        means.unwrap_or(&Means::Kubelet)
+    }
+
+    /// With what all of them are made, by source: `with pull secret "s" of namespace ns and without credentials`.
+    pub(super) fn tried(&self) -> String {
+        sources(&self.credentials)
+    }
+
+    /// With what the kubelet would make its own.
+    pub(super) fn kubelets(&self) -> String {
+        sources(&self.credentials[..self.kubelets])
+    }
 }
 
-/// With what these attempts were made, by source: `with pull secret "s" of namespace ns and without credentials`.
-pub(super) fn tried(attempts: &[Attempt]) -> String {
-    let credentials = || attempts.iter().flat_map(|attempt| &attempt.credentials);
-    let named = credentials().filter(|credential| !credential.is_anonymous());
+/// No credential: what an attempt without is made with, where there are others.
+fn nobody() -> Credential {
+    Credential::login("", "", "nowhere".into())
+}
+
+/// Where credentials come from, in words.
+fn sources(credentials: &[Credential]) -> String {
+    let named = credentials.iter().filter(|one| !one.is_anonymous());
     let sources = list(named.map(|credential| credential.source.to_string()));
-    let anonymous = attempts
-        .iter()
-        .any(|attempt| attempt.credentials.is_empty())
-        || credentials().any(Credential::is_anonymous);
+    let anonymous = credentials.iter().any(Credential::is_anonymous);
     match (sources.is_empty(), anonymous) {
         (false, true) => format!("with {sources} and without credentials"),
         (false, false) => format!("with {sources}"),
@@ -114,7 +137,7 @@ pub(super) fn tried(attempts: &[Attempt]) -> String {
 }
 
 /// The first few, each once.
-pub(super) fn list(all: impl Iterator<Item = String>) -> String {
+fn list(all: impl Iterator<Item = String>) -> String {
     let mut each: Vec<String> = Vec::new();
     for one in all {
         if !each.contains(&one) {
@@ -150,54 +173,73 @@ mod tests {
 
     #[test]
     fn the_kubelet_goes_first_and_each_deviation_can_be_left_out() {
-        let kubelet = || "K".to_owned();
-        let (documented, anonymous) = (|entries: &str| format!("D {entries}"), || "A".to_owned());
-        for (secret, node, expected) in [
-            (&[][..], &[][..], vec![kubelet()]),
-            (&["q.io"], &["q.io"], vec![kubelet()]),
-            (&["r.io"], &[], vec![kubelet(), anonymous()]),
-            (&[], &["r.io"], vec![kubelet(), anonymous()]),
-            (&["r.io!"], &[], vec![kubelet()]),
-            (&["*r.io"], &[], vec![kubelet(), anonymous()]),
+        for (secret, node, expected, kubelets_own) in [
+            (&[][..], &[][..], &[][..], &[][..]),
+            (&["q.io"], &["q.io"], &[], &[]),
+            (&["r.io"], &[], &["K s", "A nowhere"], &["K s"]),
+            (&[], &["r.io"], &["K n", "A nowhere"], &["K n"]),
+            (&["r.io!"], &[], &["K s"], &["K s"]),
+            (
+                &["*r.io"],
+                &["r.io"],
+                &["K s", "K n", "A nowhere"],
+                &["K s", "K n"],
+            ),
             (
                 &["r?io"],
                 &[],
-                vec![kubelet(), documented(r#"entry "r?io" of s"#)],
+                &["K nowhere", r#"D entry "r?io" of s"#],
+                &[],
             ),
             (
                 &["r?io", "r.io"],
                 &["*io"],
-                vec![
-                    kubelet(),
-                    documented(r#"entry "r?io" of s, entry "*io" of n"#),
-                    anonymous(),
+                &[
+                    "K s",
+                    r#"D entry "r?io" of s"#,
+                    r#"D entry "*io" of n"#,
+                    "A nowhere",
                 ],
+                &["K s"],
             ),
         ] {
             let (pull_secrets, node) = ([Arc::new(keyring("s", secret))], keyring("n", node));
             let shown = |rules: &Credentials| -> Vec<String> {
-                let attempts = attempts(&pull_secrets, &node, &Providers::default(), rules, || {
-                    "r.io/app".to_owned()
+                let attempts =
+                    Attempts::new(&pull_secrets, &node, &Providers::default(), rules, || {
+                        "r.io/app".to_owned()
+                    });
+                let all = attempts.credentials.iter().enumerate();
+                let shown = all.map(|(position, credential)| match attempts.means(position) {
+                    Means::Kubelet => format!("K {}", credential.source),
+                    Means::Documented(entry) => format!("D {entry}"),
+                    Means::IdentityToken(source) => format!("I {source}"),
+                    Means::Anonymous => format!("A {}", credential.source),
                 });
-                let shown = attempts.iter().map(|attempt| match &attempt.means {
-                    Means::Kubelet => kubelet(),
-                    Means::Documented(entries) => documented(entries),
-                    Means::IdentityTokens => "I".to_owned(),
-                    Means::Anonymous => anonymous(),
-                });
-                shown.collect()
+                let shown: Vec<_> = shown.collect();
+                let further = shown.iter().any(|shown| !shown.starts_with('K'));
+                assert_eq!(attempts.go_further(), further);
+                shown
             };
             let all = Credentials {
                 patterns: Patterns::Documented,
                 ..Credentials::default()
             };
             assert_eq!(shown(&all), expected, "{secret:?} {node:?}");
-            let kubelets_own = Credentials {
+            let kubelet = Credentials {
                 anonymous_fallback: false,
                 ..Credentials::default()
             };
-            assert_eq!(shown(&kubelets_own), [kubelet()], "{secret:?} {node:?}");
+            assert_eq!(shown(&kubelet), kubelets_own, "{secret:?} {node:?}");
         }
+        let alone = Attempts::new(
+            &[],
+            &Keyring::default(),
+            &Providers::default(),
+            &Credentials::default(),
+            String::new,
+        );
+        assert_eq!(alone.means(0), &Means::Kubelet);
     }
 
     #[test]
@@ -214,27 +256,19 @@ mod tests {
                 ..Credentials::default()
             };
             let image = || "r.io/app".to_owned();
-            let attempts = attempts(&[], &node, &Providers::default(), &rules, image);
-            let tokens = |attempt: &Attempt| {
-                let mut credentials = attempt.credentials.iter();
-                credentials
-                    .by_ref()
-                    .filter(|one| one.has_identity_token())
-                    .count()
-            };
-            assert_eq!(attempts[0].means, Means::Kubelet);
-            assert_eq!(
-                (attempts[0].credentials.len(), tokens(&attempts[0])),
-                (2, 0)
-            );
+            let attempts = Attempts::new(&[], &node, &Providers::default(), &rules, image);
+            let tokens = attempts.credentials.iter().enumerate();
+            let tokens = tokens.filter(|(_, one)| one.has_identity_token());
+            let positions: Vec<_> = tokens.map(|(position, _)| position).collect();
             // The entry with nothing but a token is an anonymous attempt of the kubelet.
-            assert_eq!(attempts.len(), 1 + usize::from(identity_tokens));
-            if let Some(attempt) = attempts.get(1) {
-                assert_eq!(
-                    (&attempt.means, tokens(attempt)),
-                    (&Means::IdentityTokens, 2)
-                );
+            let expected: &[usize] = if identity_tokens { &[2, 3] } else { &[] };
+            assert_eq!(positions, expected);
+            assert_eq!(attempts.credentials.len(), 2 + expected.len());
+            for &position in expected {
+                let means = Means::IdentityToken("n".into());
+                assert_eq!(attempts.means(position), &means);
             }
+            assert_eq!(attempts.means(1), &Means::Kubelet);
         }
     }
 
@@ -254,15 +288,16 @@ mod tests {
             ("docker.io.example.com/library/nginx", false),
         ] {
             for (secret, node) in [(hub(), Keyring::default()), (Keyring::default(), hub())] {
-                let attempts = attempts(
+                let attempts = Attempts::new(
                     &[secret.into()],
                     &node,
                     &Providers::default(),
                     &rules,
                     || image.to_owned(),
                 );
-                let credentials = attempts.iter().flat_map(|attempt| &attempt.credentials);
-                assert_eq!(credentials.count(), usize::from(offered), "{image}");
+                let mut credentials = attempts.credentials.iter();
+                let is_offered = credentials.any(|credential| !credential.is_anonymous());
+                assert_eq!(is_offered, offered, "{image}");
             }
         }
     }
@@ -276,13 +311,14 @@ mod tests {
                 .collect();
             let rules = Credentials::default();
             let image = || "r.io/app".to_owned();
-            tried(&attempts(
+            Attempts::new(
                 &keyrings,
                 &Keyring::default(),
                 &Providers::default(),
                 &rules,
                 image,
-            ))
+            )
+            .tried()
         };
         assert_eq!(tried(&[]), "without credentials");
         assert_eq!(tried(&[("a", "r.io!")]), "without credentials");

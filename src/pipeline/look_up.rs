@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use super::attempts::{Attempt, Means, attempts, list, tried};
+use super::attempts::{Attempts, Means};
 use super::purse::Purse;
 use crate::config::{Credentials, Patterns};
 use crate::credentials::{Keyring, PatternMatch, Providers, pattern_candidates};
@@ -28,7 +28,7 @@ pub(super) struct Answer {
 /// One question on its way to the registry.
 pub(super) struct LookUp<'q> {
     image: Image<'q>,
-    attempts: Vec<Attempt>,
+    attempts: Attempts,
     fresh: bool,
     purse: &'q Purse,
     configured: &'q Keyring,
@@ -108,7 +108,7 @@ impl<'q> LookUp<'q> {
         let repository = || reference.repository();
         Self {
             image,
-            attempts: attempts(&purse.keyrings, configured, providers, rules, repository),
+            attempts: Attempts::new(&purse.keyrings, configured, providers, rules, repository),
             fresh: question.fresh,
             purse,
             configured,
@@ -124,83 +124,74 @@ impl<'q> LookUp<'q> {
         if self.fresh {
             return None;
         }
-        let mut failures = Vec::new();
-        for attempt in &self.attempts {
-            match resolver.cached(&self.image, &attempt.credentials)? {
-                Ok(digest) => return Some(self.found(attempt, digest)),
-                Err(error) => failures.push(error),
-            }
-            if !goes_on(&failures) {
-                break;
-            }
-        }
-        Some(self.failed(&failures))
+        let answer = resolver.cached(&self.image, &self.attempts.credentials);
+        answer.map(|answer| self.explain(answer, resolver))
     }
 
     async fn run(&self, resolver: &Resolver, deadline: Instant) -> Answer {
-        let mut failures = Vec::new();
-        for attempt in &self.attempts {
-            let credentials = &attempt.credentials;
-            let answer = resolver.resolve(&self.image, credentials, self.fresh, deadline);
-            match answer.await {
-                Ok(digest) => return self.found(attempt, digest),
-                Err(error) => failures.push(error),
-            }
-            if !goes_on(&failures) {
-                break;
-            }
-        }
-        self.failed(&failures)
+        let credentials = &self.attempts.credentials;
+        let answer = resolver
+            .resolve(&self.image, credentials, self.fresh, deadline)
+            .await;
+        self.explain(answer, resolver)
     }
 
-    /// A digest; and where the kubelet would not have found the image, that.
-    fn found(&self, attempt: &Attempt, digest: Digest) -> Answer {
+    fn explain(&self, answer: Result<Digest, Arc<Error>>, resolver: &Resolver) -> Answer {
+        match answer {
+            Ok(digest) => Answer {
+                digest: Ok(digest),
+                remarks: self.remarks(resolver),
+            },
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// What to say of an image that was found: that the kubelet would not have found it, for one.
+    fn remarks(&self, resolver: &Resolver) -> Vec<String> {
+        let attempts = &self.attempts;
+        if !attempts.go_further() && self.purse.extras.is_empty() {
+            return Vec::new();
+        }
+        let Some(position) = resolver.accepted(&self.image, &attempts.credentials) else {
+            return Vec::new();
+        };
         let name = self.name();
-        let remark = match &attempt.means {
+        let remark = match attempts.means(position) {
             Means::Kubelet => None,
-            Means::Documented(entries) => Some(format!(
-                "surepull: {name} is found only with {entries}; the kubelet would not use that for this image and may fail to pull it"
+            Means::Documented(entry) => Some(format!(
+                "surepull: {name} is found only with {entry}; the kubelet would not use that for this image and may fail to pull it"
             )),
-            Means::IdentityTokens => Some(format!(
-                "surepull: {name} is found only by the identity token of {}; the kubelet knows no identity tokens and may fail to pull it",
-                list(
-                    attempt
-                        .credentials
-                        .iter()
-                        .map(|credential| credential.source.to_string())
-                )
+            Means::IdentityToken(source) => Some(format!(
+                "surepull: {name} is found only by the identity token of {source}; the kubelet knows no identity tokens and may fail to pull it"
             )),
             Means::Anonymous => Some(format!(
                 "surepull: {name} is found only without credentials; the kubelet would try {} and then fail to pull it",
-                tried(&self.attempts[..1])
+                attempts.kubelets()
             )),
         };
         let mut remarks: Vec<String> = remark.into_iter().collect();
         // The nodes need not have the files that did it.
-        if !attempt.credentials.is_empty() && !self.is_pulled_with_a_secret() {
+        let accepted = attempts.credentials.get(position);
+        if accepted.is_some_and(|one| !one.is_anonymous()) && !self.is_pulled_with_a_secret() {
             remarks.extend(self.extra_remedies());
         }
-        Answer {
-            digest: Ok(digest),
-            remarks,
-        }
+        remarks
     }
 
-    /// The error that says most, as a sentence for the user, with the credentials tried and the remedy.
-    fn failed(&self, failures: &[Arc<Error>]) -> Answer {
-        let Some(error) = telling(failures) else {
-            return Answer::none("nothing was tried");
-        };
+    /// An error as a sentence for the user, with the credentials tried and the remedy.
+    fn failed(&self, error: &Error) -> Answer {
         if !credentials_may_help(error) {
             return Answer::none(format!("{error}; {}", error.remedy()));
         }
-        let tried = tried(&self.attempts[..failures.len()]);
         let remedy = self.purse.remedy();
         let remedy = remedy.as_deref().unwrap_or(error.remedy());
         let mut remarks = self.strangers();
         remarks.extend(self.extra_remedies());
         Answer {
-            digest: Err(format!("{error}, tried {tried}; {remedy}")),
+            digest: Err(format!(
+                "{error}, tried {}; {remedy}",
+                self.attempts.tried()
+            )),
             remarks,
         }
     }
@@ -229,7 +220,7 @@ impl<'q> LookUp<'q> {
         let secrets = self.purse.keyrings.iter().map(|keyring| &**keyring);
         let remark = |entry: &PatternMatch<'_>| {
             format!(
-                "{entry} does not match {name}: for the kubelet a `*` stays within one label of the host, and `?`, `[` and `\\` are no patterns; name each host"
+                "{entry} matches {name} by the documented patterns only: for the kubelet a `*` stays within one label of the host, and `?`, `[` and `\\` are no patterns; name each host"
             )
         };
         for entry in pattern_candidates([self.configured], &repository) {
@@ -252,30 +243,10 @@ impl<'q> LookUp<'q> {
     }
 }
 
-/// Of the failures in their order the one that says most.
-fn telling(failures: &[Arc<Error>]) -> Option<&Error> {
-    let last = failures.last()?;
-    if !last.may_depend_on_credential() {
-        return Some(last);
-    }
-    // The first that is more than a refused credential: that an account finds nothing, for one.
-    let telling = failures
-        .iter()
-        .find(|error| !error.is_about_authorization());
-    telling.or(failures.first()).map(|error| &**error)
-}
-
 /// Whether the error may be due to the credentials.
 fn credentials_may_help(error: &Error) -> bool {
     match error.class() {
         Class::NotFound | Class::Unauthorized | Class::Forbidden | Class::RateLimited => true,
         Class::Unavailable | Class::TimedOut | Class::Refused | Class::Invalid => false,
     }
-}
-
-/// Whether other credentials may do better.
-fn goes_on(failures: &[Arc<Error>]) -> bool {
-    failures
-        .last()
-        .is_none_or(|error| error.may_depend_on_credential())
 }

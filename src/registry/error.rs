@@ -166,12 +166,12 @@ impl Error {
     }
 
     /// Whether it says no more than that these credentials were not enough.
-    pub fn is_about_authorization(&self) -> bool {
+    pub(super) fn is_about_authorization(&self) -> bool {
         matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. })
     }
 
     /// Whether other credentials may lead to another outcome: not where none was ever sent.
-    pub fn may_depend_on_credential(&self) -> bool {
+    pub(super) fn may_depend_on_credential(&self) -> bool {
         !matches!(
             self,
             Self::Refused { .. } | Self::TimedOut { .. } | Self::Unavailable { reached: false, .. }

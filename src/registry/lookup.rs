@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::cache::Audiences;
+use super::cache::{Audiences, Key};
 use super::connect::Wire;
 use super::error::{Error, Subject};
 use super::exchange::{Ask, Reply};
@@ -58,32 +58,38 @@ impl Lookup<'_> {
         endpoint: &str,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
+        let anonymous = credentials.is_empty().then_some(None);
         let mut telling = None;
-        let mut was_tried = false;
-        for credential in credentials {
-            let each = match credential.kind {
-                CredentialKind::Providers => {
-                    self.provided.get_or_init(|| self.ask_providers()).await
+        for (position, credential) in credentials.iter().map(Some).chain(anonymous).enumerate() {
+            for one in self.expanded(position, credential).await {
+                let answer = self.attempt_or_note(endpoint, one, &mut telling).await;
+                if let Some(Ok(_)) = answer {
+                    let key = Key::new(self.image, self.audiences.of(credentials));
+                    self.grants.remember_position(key, position);
                 }
-                CredentialKind::Login | CredentialKind::Identity(_) => {
-                    std::slice::from_ref(credential)
-                }
-            };
-            for credential in each {
-                was_tried = true;
-                let answer = self.attempt_or_note(endpoint, Some(credential), &mut telling);
-                if let Some(answer) = answer.await {
+                if let Some(answer) = answer {
                     return answer;
                 }
             }
         }
-        if !was_tried {
-            let answer = self.attempt_or_note(endpoint, None, &mut telling);
-            if let Some(answer) = answer.await {
-                return answer;
-            }
-        }
         Err(telling.unwrap_or_else(|| self.subject.unreachable("nothing was tried")))
+    }
+
+    /// What is tried for a credential: itself, or those that the providers have. Where they have none and nothing comes
+    /// before them, the kubelet tries without.
+    async fn expanded<'c>(
+        &'c self,
+        position: usize,
+        credential: Option<&'c Credential>,
+    ) -> Vec<Option<&'c Credential>> {
+        match credential.map(|credential| &credential.kind) {
+            Some(CredentialKind::Providers) => {
+                let provided = self.provided.get_or_init(|| self.ask_providers()).await;
+                let without = (provided.is_empty() && position == 0).then_some(None);
+                provided.iter().map(Some).chain(without).collect()
+            }
+            _ => vec![credential],
+        }
     }
 
     /// What the credential providers have for the image.

@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
-use super::cache::Audience;
+use super::cache::{Audience, Key};
 use super::challenge::Challenge;
 use super::connect::{Origin, Wire};
 use super::error::{Error, Said, Subject};
@@ -33,9 +33,14 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// How many are remembered.
 const GRANT_COUNT: u64 = 10_000;
 
-/// Authorization headers that a registry accepted, for the time they last.
+/// What registries accepted.
 #[derive(Clone)]
-pub(super) struct Grants(Cache<GrantKey, Grant>);
+pub(super) struct Grants {
+    /// Authorization headers, for the time they last.
+    headers: Cache<GrantKey, Grant>,
+    /// The position of the credential that an image was found with, among those tried.
+    positions: Cache<Key, usize>,
+}
 
 /// For what a header may be used again: the same repository at the same endpoint with the same credential. Realm,
 /// service and scope follow from these, as the endpoint's last challenge named them.
@@ -73,24 +78,34 @@ impl Expiry<GrantKey, Grant> for Lifetime {
 
 impl Grants {
     pub(super) fn new() -> Self {
-        Self(
-            Cache::builder()
+        Self {
+            headers: Cache::builder()
                 .max_capacity(GRANT_COUNT)
                 .expire_after(Lifetime)
                 .build(),
-        )
+            positions: Cache::new(GRANT_COUNT),
+        }
+    }
+
+    /// Which of its credentials was accepted for an image the last time.
+    pub(super) fn position(&self, key: &Key) -> Option<usize> {
+        self.positions.get(key)
+    }
+
+    pub(super) fn remember_position(&self, key: Key, position: usize) {
+        self.positions.insert(key, position);
     }
 
     pub(super) fn get(&self, key: &GrantKey) -> Option<HeaderValue> {
-        self.0.get(key).map(|grant| grant.header)
+        self.headers.get(key).map(|grant| grant.header)
     }
 
     pub(super) fn remember(&self, key: &GrantKey, grant: Grant) {
-        self.0.insert(key.clone(), grant);
+        self.headers.insert(key.clone(), grant);
     }
 
     pub(super) fn forget(&self, key: &GrantKey) {
-        self.0.invalidate(key);
+        self.headers.invalidate(key);
     }
 }
 
