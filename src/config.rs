@@ -18,6 +18,9 @@ pub use network::{ClientCertificate, Network, Timeouts};
 pub use read::{MAX_BYTES, load, parse};
 pub use values::{Cidr, Endpoint, Pointer};
 
+pub(crate) use duration::deserialize as deserialize_duration;
+pub(crate) use read::load_as;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -173,13 +176,64 @@ impl Default for Cache {
     }
 }
 
-/// Credentials besides those of the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+/// Credentials besides those of the cluster, and how all are used.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Credentials {
     /// Docker configuration files, for all namespaces. A file named `.dockercfg` has the old form, `{KEY: ENTRY}`; any
-    /// other has that of `config.json`, `{"auths": {KEY: ENTRY}}`.
+    /// other has that of `config.json`, `{"auths": {KEY: ENTRY}}`. Folders are searched as by a kubelet: for
+    /// `config.json` in all of them, then for `.dockercfg`, until one can be used.
     pub docker_config: Vec<PathBuf>,
+    /// Credential providers of the kubelet, for all namespaces; they are run where they are needed.
+    pub providers: Option<Providers>,
+    /// Whether the `identitytoken` of an entry, in pull secrets too, is used where user names and passwords have failed.
+    /// `false`: as the kubelet, which does not read it.
+    pub identity_tokens: bool,
+    /// How the keys of entries with patterns are matched against images, here and in pull secrets.
+    #[schemars(extend("default" = "kubelet"))]
+    pub patterns: Patterns,
+    /// Whether an image is looked up without credentials when those that match it have failed. `false`: as the kubelet.
+    pub anonymous_fallback: bool,
+    /// Whether a pull secret that is no docker configuration is passed over. `false`: the look-up fails, as every pull
+    /// of the kubelet does.
+    pub skip_broken_pull_secrets: bool,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self {
+            docker_config: Vec::new(),
+            providers: None,
+            identity_tokens: false,
+            patterns: Patterns::default(),
+            anonymous_fallback: true,
+            skip_broken_pull_secrets: true,
+        }
+    }
+}
+
+/// The grammar of patterns in the keys of credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Patterns {
+    /// As the kubelet: `*` stands for any text within one label of the host, and there are as many labels.
+    #[default]
+    Kubelet,
+    /// As the Kubernetes page on images said until 2024, in host and port: `*` is any run of characters, dots included,
+    /// `?` any one, `[…]` and `[^…]` one of a class, `\` takes the next one as it is. The kubelet does not pull with such
+    /// an entry unless it matches for it, too.
+    Documented,
+}
+
+/// Credential providers, as a kubelet is told of them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Providers {
+    /// A `CredentialProviderConfig` (`kubelet.config.k8s.io/v1`, `v1beta1`, `v1alpha1`), or a folder of them: all
+    /// `*.json`, `*.yaml` and `*.yml` in it (`--image-credential-provider-config` of the kubelet).
+    pub config: PathBuf,
+    /// The folder with their binaries (`--image-credential-provider-bin-dir`).
+    pub bin_dir: PathBuf,
 }
 
 /// The JSON schema of the file, as `docs/configuration.schema.json` has it: indented, with a final newline.

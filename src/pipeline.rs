@@ -1,8 +1,14 @@
 //! The one way from an object to its edits: draft (pure), gather facts (I/O, one deadline), settle (pure).
 //!
+//! - `additions`: the pull secrets that a new Pod gets for what is in them
 //! - `purse`: the credentials that each template of the object is pulled with
+//! - `extra`: pull secrets of the configuration that do not help, and what would mend it
+//! - `attempts`: with which of them an image is looked up, and in which order
 //! - `look_up`: the digests, as seen with them
 
+mod additions;
+mod attempts;
+mod extra;
 mod look_up;
 mod purse;
 
@@ -15,12 +21,14 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, Unreadable};
+use crate::config::Credentials;
 use crate::credentials::Keyring;
 use crate::mutation::{
-    Account, Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, clean, draft,
+    Draft, Facts, Field, Mode, Outcome, Review, Settings, Skipped, clean, draft,
 };
 use crate::registry::Resolver;
 
+use additions::Additions;
 use look_up::LookUp;
 use purse::NAME;
 
@@ -29,6 +37,7 @@ pub struct Pipeline {
     settings: Settings,
     resolver: Resolver,
     keyring: Keyring,
+    credentials: Credentials,
     cluster: Arc<dyn Cluster>,
     metrics: Metrics,
 }
@@ -46,7 +55,17 @@ impl Pipeline {
             settings,
             resolver,
             keyring,
+            credentials: Credentials::default(),
             cluster,
+        }
+    }
+
+    /// The same, with other rules for credentials than the default; their files are in the keyring.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            ..self
         }
     }
 
@@ -58,6 +77,7 @@ impl Pipeline {
             settings,
             resolver,
             keyring,
+            credentials: Credentials::default(),
             cluster: Arc::clone(&self.cluster),
         }
     }
@@ -76,6 +96,7 @@ impl Pipeline {
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
         self.resolver.metrics().register(registry);
+        self.resolver.providers().metrics().register(registry);
     }
 
     /// Decides about one object. What is not known at the deadline counts as not known.
@@ -93,55 +114,78 @@ impl Pipeline {
 
     async fn gather(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
         let account = self.account(draft, deadline);
-        let (mut facts, account) = if draft.questions().is_empty() {
-            (Facts::default(), account.await)
-        } else {
-            // Boxed: the longer way must not make every review's future large.
-            let digests = Box::pin(self.digests(draft, deadline));
-            tokio::join!(digests, account)
+        if draft.questions().is_empty() {
+            return account.await;
+        }
+        // Boxed: the longer way must not make every review's future large.
+        let digests = Box::pin(self.digests(draft, deadline));
+        let (digests, account) = tokio::join!(digests, account);
+        let mut remarks = digests.remarks;
+        remarks.extend(account.remarks);
+        Facts {
+            digests: digests.digests,
+            remarks,
+            ..account
+        }
+    }
+
+    /// The account whose pull secrets the Pod may get and which it gets for what is in them, or what to say if it should
+    /// have got them. Nobody adds them later: this is worth all of the time that there is.
+    async fn account(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
+        let mut facts = Facts::default();
+        let Some(question) = draft.account() else {
+            return facts;
         };
-        match account {
-            Some(Ok(account)) => facts.account = Some(account),
-            Some(Err(remark)) => facts.remarks.push(remark),
-            None => {}
+        match purse::in_time(deadline, self.cluster.account(question)).await {
+            Ok(account) => {
+                let secrets = draft.conditional_pull_secrets(&account);
+                if !secrets.is_empty() {
+                    let patterns = self.credentials.patterns;
+                    let additions =
+                        Additions::of(&*self.cluster, draft, &secrets, patterns, deadline);
+                    let additions = Box::pin(additions).await;
+                    facts.matching = additions.names;
+                    facts.remarks = additions.remarks;
+                }
+                facts.account = Some(account);
+            }
+            // Where there is no such account the API server refuses the Pod; without a cluster there is none ever.
+            Err(Unreadable::NotFound | Unreadable::NoCluster) => {}
+            Err(why) => facts.remarks.push(format!(
+                "surepull: the pull secrets of ServiceAccount {:?} are not added: it could not be read: {why}",
+                clean(question.name, NAME)
+            )),
         }
         facts
     }
 
-    /// The account whose pull secrets the Pod may get, or what to say if it should have got them. Nobody adds them later:
-    /// this is worth all of the time that there is.
-    async fn account(
-        &self,
-        draft: &Draft<'_>,
-        deadline: Instant,
-    ) -> Option<Result<Arc<Account>, String>> {
-        let question = draft.account()?;
-        let account = purse::in_time(deadline, self.cluster.account(question)).await;
-        match account {
-            Ok(account) => Some(Ok(account)),
-            // Where there is no such account the API server refuses the Pod; without a cluster there is none ever.
-            Err(Unreadable::NotFound | Unreadable::NoCluster) => None,
-            Err(why) => Some(Err(format!(
-                "surepull: the pull secrets of ServiceAccount {:?} are not added: it could not be read: {why}",
-                clean(question.name, NAME)
-            ))),
-        }
-    }
-
     async fn digests(&self, draft: &Draft<'_>, deadline: Instant) -> Facts {
-        let purses = purse::purses(&*self.cluster, draft.pullers(), deadline).await;
+        let rules = &self.credentials;
+        let purses = purse::purses(&*self.cluster, draft.pullers(), rules, deadline).await;
         let look_ups = draft.questions().iter().map(|question| {
             let purse = &purses[question.puller];
-            LookUp::new(question, purse, &self.keyring, &self.settings.pin.errors)
+            LookUp::new(
+                question,
+                purse,
+                &self.keyring,
+                self.resolver.providers(),
+                rules,
+                &self.settings.pin.errors,
+            )
         });
-        let (digests, stale) = look_up::answer(look_ups, &self.resolver, deadline).await;
-        let mut remarks = purse::remarks(&purses);
-        remarks.extend(stale);
-        Facts {
-            digests,
-            remarks,
-            account: None,
+        let answers = look_up::answer(look_ups, &self.resolver, deadline).await;
+        let mut facts = Facts::default();
+        let mut remarks: Vec<String> = purse::remarks(&purses).cloned().collect();
+        for answer in answers {
+            facts.digests.push(answer.digest);
+            remarks.extend(answer.remarks);
         }
+        for remark in remarks {
+            if !facts.remarks.contains(&remark) {
+                facts.remarks.push(remark);
+            }
+        }
+        facts
     }
 }
 

@@ -40,7 +40,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Cache, Configuration, Registry};
-use crate::credentials::Credential;
+use crate::credentials::{Credential, Providers};
 use crate::image::Digest;
 
 use audience::{Audience, Audiences};
@@ -58,6 +58,8 @@ pub use settings::SettingsError;
 
 /// How long a look-up may take, whoever waits for it: all endpoints and credentials together.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
+/// When in a look-up credential providers have to have answered, so that it can go on without them.
+const PROVIDERS_LIMIT: Duration = Duration::from_secs(25);
 
 /// The image of which the digest is asked, its name normalised: `docker.io`, `library/nginx`, `1.27`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +106,7 @@ struct Inner {
     refreshes: Refreshes,
     manners: Manners,
     audiences: Audiences,
+    providers: Providers,
     metrics: Metrics,
     verify: bool,
 }
@@ -116,12 +119,14 @@ impl Resolver {
             cache: cache.clone(),
             ..Configuration::default()
         };
-        Self::with_metrics(&configuration, Metrics::default())
+        Self::with_providers(&configuration, Providers::default(), Metrics::default())
     }
 
-    /// A resolver by all that a configuration says of look-ups, going on with the metrics of an earlier one.
-    pub fn with_metrics(
+    /// A resolver by all that a configuration says of look-ups, with what [`Credential::of_providers`] stands for, going on
+    /// with the metrics of an earlier one.
+    pub fn with_providers(
         configuration: &Configuration,
+        providers: Providers,
         metrics: Metrics,
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Inner {
@@ -132,9 +137,15 @@ impl Resolver {
             refreshes: Refreshes::new(),
             manners: Manners::new(),
             audiences: Audiences::new()?,
+            providers,
             metrics,
             verify: configuration.settings.pin.verify,
         })))
+    }
+
+    /// The credential providers.
+    pub fn providers(&self) -> &Providers {
+        &self.0.providers
     }
 
     /// What is counted.
@@ -175,7 +186,14 @@ impl Resolver {
         Some(Stale { digest, age })
     }
 
-    /// The digest of this image, as seen with these credentials, each tried in turn and anonymously in the end.
+    /// The position of the credential, among these, with which the image was found the last time; without any, 0. `None` if
+    /// that is not known.
+    pub fn accepted(&self, image: &Image<'_>, credentials: &[Credential]) -> Option<usize> {
+        let key = Key::new(image, self.0.audiences.of(credentials));
+        self.0.grants.position(&key)
+    }
+
+    /// The digest of this image, as seen with these credentials, each tried in turn; without any, as anybody sees it.
     ///
     /// `fresh` asks for an answer whose look-up begins after this call: what was pushed a moment ago counts. Otherwise a
     /// remembered answer will do. Whoever asks the same at the same time shares one look-up. When the deadline passes,

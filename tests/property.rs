@@ -218,15 +218,17 @@ fn settings() -> impl Strategy<Value = Settings> {
         PullSecrets::None,
         PullSecrets::Fill,
         PullSecrets::Merge,
+        PullSecrets::Matching,
     ]);
+    let extra = select(vec![vec![], vec!["extra", "regcred", "b"]]);
     let mode = select(vec![
         Mode::Enforce,
         Mode::Enforce,
         Mode::Enforce,
         Mode::Audit,
     ]);
-    (mode, any::<bool>(), always, targets, secrets).prop_map(
-        |(mode, pull_policy, always, targets, pull_secrets)| Settings {
+    (mode, any::<bool>(), always, targets, secrets, extra).prop_map(
+        |(mode, pull_policy, always, targets, pull_secrets, extra)| Settings {
             mode,
             pull_policy,
             always,
@@ -235,6 +237,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 ..Pin::default()
             },
             pull_secrets,
+            extra_pull_secrets: extra.into_iter().map(String::from).collect(),
             ..Settings::default()
         },
     )
@@ -336,7 +339,7 @@ proptest! {
     #[test]
     fn a_patch_changes_only_what_it_may_and_only_once((old, new) in objects(), settings in settings(), update: bool) {
         let kinds = kinds();
-        let account = Account { pull_secrets: ["a", "regcred", "", "regcred"].map(String::from).to_vec() };
+        let account = Account { pull_secrets: ["a", "regcred", "", "regcred"].map(String::from).to_vec(), ..Account::default() };
         let run = |object: &Value| {
             let change = if update { Change::update(&old, object) } else { Change::create(object) };
             mutate_with(&kinds, &change, &settings, Some(&account), look_up)
@@ -355,7 +358,7 @@ proptest! {
     #[test]
     fn the_same_manifest_again_changes_nothing((_, new) in objects(), settings in settings()) {
         let kinds = kinds();
-        let account = Account { pull_secrets: ["a", "regcred"].map(String::from).to_vec() };
+        let account = Account { pull_secrets: ["a", "regcred"].map(String::from).to_vec(), ..Account::default() };
         let mutate = |change: &Change<'_>, look_up: &dyn Fn(&Question<'_>) -> Result<Digest, Failure>| {
             mutate_with(&kinds, change, &settings, Some(&account), look_up).0
         };

@@ -2,12 +2,18 @@
 
 mod common;
 
-use surepull::config::{Cache, Configuration};
-use surepull::credentials::Credential;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::json;
+use surepull::config::{self, Cache, Configuration};
+use surepull::credentials::{Credential, CredentialKind, ProviderMetrics, Providers};
 use surepull::image::Digest;
 use surepull::registry::{Class, Image, Metrics, Resolver};
 
 use common::registry::{Auth, PASSWORD, TestRegistry, USERNAME};
+use common::token_service::REFRESH_TOKEN;
 use common::{soon, wait_for};
 
 fn resolver(registry: &TestRegistry) -> Resolver {
@@ -31,11 +37,7 @@ fn image(repository: &str, tag: &str) -> Image<'static> {
 }
 
 fn credential(username: &str, password: &str) -> Credential {
-    Credential {
-        username: username.into(),
-        password: password.as_bytes().to_vec().into(),
-        source: "test".into(),
-    }
+    Credential::login(username, password, "test".into())
 }
 
 #[tokio::test]
@@ -257,6 +259,125 @@ async fn authentication(registry: TestRegistry) {
     }
 }
 
+/// A resolver with a credential provider: a shell under another name that prints these credentials and notes its runs.
+fn with_provider(registry: &TestRegistry, folder: &Path, password: &str) -> Resolver {
+    let bin_dir = folder.join("bin");
+    fs::create_dir(&bin_dir).unwrap();
+    symlink("/bin/sh", bin_dir.join("provider")).unwrap();
+    let answer = json!({
+        "kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        "cacheKeyType": "Registry", "auth": {"registry.test": {"username": USERNAME, "password": password}},
+    });
+    let script = format!("echo run >> {}/runs; echo '{answer}'", folder.display());
+    let providers = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig", "providers": [{
+            "name": "provider", "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "matchImages": ["*.test"],
+            "defaultCacheDuration": "0s", "args": ["-c", script],
+        }],
+    });
+    let config = folder.join("providers.json");
+    fs::write(&config, providers.to_string()).unwrap();
+    let settings = Some(&config::Providers { config, bin_dir });
+    let providers = Providers::load(settings, ProviderMetrics::default()).unwrap();
+    let entry = common::entry("registry.test", &[&registry.endpoint()], None);
+    let configuration = Configuration {
+        registries: vec![entry],
+        ..Configuration::default()
+    };
+    Resolver::with_providers(&configuration, providers, Metrics::default()).unwrap()
+}
+
+#[tokio::test]
+async fn credential_providers_are_run_where_the_rest_does_not_suffice() {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = registry.push_manifest("app", "1").await;
+    registry.push_manifest("app", "2").await;
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = with_provider(&registry, folder.path(), PASSWORD);
+    let runs = || {
+        let runs = fs::read_to_string(folder.path().join("runs"));
+        runs.unwrap_or_default().lines().count()
+    };
+    let (good, bad) = (
+        credential(USERNAME, PASSWORD),
+        credential(USERNAME, "swordfish"),
+    );
+    let (first, second) = (image("app", "1"), image("app", "2"));
+    let provided = Credential::of_providers;
+    for (image, credentials, expected) in [
+        (&first, &[good, provided()][..], 0),
+        (&first, &[bad, provided()], 1),
+        (&first, &[provided()], 2),
+        // Remembered, whatever becomes of the credentials.
+        (&first, &[provided()], 2),
+        (&second, &[provided()], 3),
+    ] {
+        let found = resolver.resolve(image, credentials, false, soon()).await;
+        assert!(found.is_ok(), "{found:?}");
+        assert_eq!(runs(), expected);
+    }
+    let known = resolver.cached(&first, &[provided()]).unwrap();
+    assert_eq!(known.unwrap().as_str(), digest);
+    // That is no answer for who asks without.
+    assert!(resolver.cached(&first, &[]).is_none());
+    let anonymous = resolver.resolve(&first, &[], false, soon()).await;
+    assert_eq!(anonymous.unwrap_err().class(), Class::Unauthorized);
+    assert_eq!(runs(), 3);
+
+    // A provider's own credential is refused like any other.
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = with_provider(&registry, folder.path(), "swordfish");
+    let provided = [provided()];
+    let error = resolver.resolve(&first, &provided, false, soon()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.class(), Class::Unauthorized, "{error}");
+    assert!(!format!("{error} {error:?} {resolver:?}").contains("swordfish"));
+}
+
+#[tokio::test]
+async fn identity_tokens_are_exchanged_for_access_tokens() {
+    let registry = TestRegistry::with_token_auth().await;
+    let digest = registry.push_manifest("app", "1").await;
+    registry.push_manifest("app", "2").await;
+    registry.push_manifest("other", "1").await;
+    let resolver = resolver(&registry);
+    let service = registry.tokens().unwrap();
+    let token = |token: &str| Credential {
+        kind: CredentialKind::Identity(token.into()),
+        ..credential("00000000-0000-0000-0000-000000000000", "")
+    };
+    let (good, bad) = (token(REFRESH_TOKEN), token("swordfish"));
+
+    // What is refused is told, but not in the words of the service, which may repeat it.
+    let first = image("app", "1");
+    let refused = std::slice::from_ref(&bad);
+    let error = resolver.resolve(&first, refused, false, soon()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.class(), Class::Unauthorized, "{error}");
+    assert!(!format!("{error} {error:?} {bad:?}").contains("swordfish"));
+
+    let credentials = [bad, good];
+    let found = resolver
+        .resolve(&image("app", "1"), &credentials, false, soon())
+        .await;
+    assert_eq!(found.unwrap().as_str(), digest);
+    let forms = service.forms();
+    assert_eq!(
+        forms.last().unwrap(),
+        "grant_type=refresh_token&client_id=surepull&service=registry.test&scope=repository:app:pull&refresh_token=refresh%20me%2B/%3D"
+    );
+    // An access token is for one repository and credential; the refresh token that came with it is not used.
+    for (repository, tag, more) in [("app", "2", 0), ("other", "1", 1)] {
+        let before = service.forms().len();
+        let found = resolver
+            .resolve(&image(repository, tag), &credentials[1..], false, soon())
+            .await;
+        assert!(found.is_ok(), "{found:?}");
+        assert_eq!(service.forms().len(), before + more, "{repository}:{tag}");
+        assert!(service.forms().iter().all(|form| !form.contains("another")));
+    }
+}
+
 #[tokio::test]
 async fn what_a_tag_points_to_can_be_verified() {
     let registry = TestRegistry::with_token_auth().await;
@@ -273,7 +394,7 @@ async fn what_a_tag_points_to_can_be_verified() {
         ..Configuration::default()
     };
     configuration.settings.pin.verify = true;
-    let resolver = Resolver::with_metrics(&configuration, Metrics::default()).unwrap();
+    let resolver = common::configured(&configuration);
     let user = [credential(USERNAME, PASSWORD)];
     let image = image("team/app", "1");
     let found = resolver.resolve(&image, &user, false, soon()).await;

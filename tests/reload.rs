@@ -4,6 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +17,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::version::TLS13;
 use rustls_pki_types::CertificateDer;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use common::client::{Authority, connect};
 use common::mount::mount;
@@ -407,4 +408,88 @@ async fn sighup_looks_at_once() {
     assert!(!is_always(&served).await);
     served.hang_up();
     wait_until(async || is_always(&served).await).await;
+}
+
+#[tokio::test]
+async fn credential_providers_follow_their_files() {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = registry.push_index("app", "1.0").await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["bin", "config"] {
+        fs::create_dir(path(name)).unwrap();
+    }
+    symlink("/bin/sh", path("bin/provider")).unwrap();
+    let provider = |file: &str, name: &str, password: &str| {
+        let answer = json!({
+            "kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+            "cacheKeyType": "Global", "auth": {"registry.test": {"username": USERNAME, "password": password}},
+        });
+        let config = json!({
+            "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig", "providers": [{
+                "name": name, "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "matchImages": ["*.test"],
+                "defaultCacheDuration": "1h", "args": ["-c", format!("echo '{answer}'; echo $SECRET >&2")],
+                "env": [{"name": "SECRET", "value": "swordfish"}],
+            }],
+        });
+        fs::write(path("new"), config.to_string()).unwrap();
+        fs::rename(path("new"), path("config").join(file)).unwrap();
+    };
+    provider("a.json", "provider", "swordfish");
+    let (endpoint, config, bin) = (registry.endpoint(), path("config"), path("bin"));
+    let served = plain(&configuration(&format!(
+        "registries: [{{match: registry.test, endpoints: [\"{endpoint}\"]}}]\ncredentials: {{providers: {{config: {}, binDir: {}}}}}\n",
+        config.display(),
+        bin.display()
+    )));
+    assert!(!patch(&served).await.contains(&digest));
+    provider("a.json", "provider", PASSWORD);
+    reloaded(&served, "configuration", "success", 1).await;
+    wait_for(|| served.log().contains("changed=\"credentials\"")).await;
+    assert!(patch(&served).await.contains(&digest));
+    // One more file is a change of the folder; this one's program is not there.
+    provider("b.json", "absent", "swordfish");
+    reloaded(&served, "configuration", "failure", 1).await;
+    wait_for(|| served.log().contains("for provider `absent`; put it there")).await;
+    assert!(patch(&served).await.contains(&digest));
+    let calls =
+        "surepull_credential_provider_calls_total{provider=\"provider\",result=\"success\"}";
+    assert_eq!(served.metric(calls).await, Some(2));
+    let said = served.log() + &served.ops("/metrics").await.text();
+    for secret in ["swordfish", PASSWORD] {
+        assert!(!said.contains(secret), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn folders_of_docker_configuration_are_followed() {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = registry.push_index("app", "1.0").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (endpoint, path) = (registry.endpoint(), folder.path().display());
+    let served = plain(&configuration(&format!(
+        "registries: [{{match: registry.test, endpoints: [\"{endpoint}\"]}}]\ncredentials: {{dockerConfig: [{path}]}}\n"
+    )));
+    let nothing = format!("there are no credentials in {path}: ");
+    assert_eq!(served.log().matches(&nothing).count(), 1);
+    assert!(!patch(&served).await.contains(&digest));
+    let entry = json!({"registry.test": {"username": USERNAME, "password": PASSWORD}});
+    for (times, (name, text, is_pinned)) in (1..).zip([
+        (".dockercfg", entry.to_string(), true),
+        ("config.json", "{}".to_owned(), false),
+        ("config.json", "swordfish".to_owned(), true),
+    ]) {
+        fs::write(folder.path().join("new"), text).unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join(name)).unwrap();
+        reloaded(&served, "configuration", "success", times).await;
+        let answer = patch(&served).await;
+        assert_eq!(answer.contains(&digest), is_pinned, "{name} {times}");
+    }
+    let log = served.log();
+    let passed_over = "config.json is not a docker configuration";
+    assert_eq!(log.matches(passed_over).count(), 1, "{log}");
+    assert!(
+        !log.contains("swordfish") && !log.contains(PASSWORD),
+        "{log}"
+    );
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
@@ -489,6 +490,41 @@ fn configurations_are_checked() {
     std::fs::write(&file, "").unwrap();
     let output = run(&["config", "check", path]);
     assert_eq!(output.status.code(), Some(0));
+
+    let entries = folder.path().join("docker.json");
+    let document = r#"{"auths": {"r[0-9].test": {"auth": "dTpodW50ZXIy"}, "*-r.test": {}}}"#;
+    std::fs::write(&entries, document).unwrap();
+    for (patterns, source, warning) in [
+        (
+            "kubelet",
+            &*entries,
+            Some(r#"entry "r[0-9].test" of file "#),
+        ),
+        ("documented", &entries, Some(r#"entry "*-r.test" of file "#)),
+        (
+            "kubelet",
+            Path::new("/absent"),
+            Some("cannot read the credentials file /absent"),
+        ),
+        ("kubelet", Path::new("[]"), None),
+    ] {
+        let files = format!("[{}]", source.display()).replace("[[]]", "[]");
+        let credentials = format!("credentials: {{patterns: {patterns}, dockerConfig: {files}}}");
+        let text =
+            format!("apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n{credentials}\n");
+        std::fs::write(&file, text).unwrap();
+        let output = run(&["config", "check", path]);
+        assert_eq!(output.status.code(), Some(0));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let lines: Vec<_> = said.lines().collect();
+        let (valid, warnings) = lines.split_last().unwrap();
+        assert_eq!(*valid, format!("{path}: valid"));
+        assert_eq!(warnings.len(), usize::from(warning.is_some()), "{said}");
+        let expected = warning.map(|warning| format!("{path}: warning: {warning}"));
+        assert!(said.starts_with(&expected.unwrap_or_default()), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+
     std::fs::write(
         &file,
         "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\npinn: {}\n",

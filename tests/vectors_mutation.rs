@@ -22,6 +22,7 @@ fn nothing() -> Settings {
             ..Pin::default()
         },
         pull_secrets: PullSecrets::None,
+        extra_pull_secrets: Vec::new(),
         excluded_namespaces: Vec::new(),
     }
 }
@@ -191,6 +192,7 @@ struct SecretsAnswer {
 fn with_secrets(question: &PodQuestion, how: PullSecrets) -> Vec<String> {
     let account = Account {
         pull_secrets: names(&question.sa["imagePullSecrets"]),
+        ..Account::default()
     };
     let settings = Settings {
         pull_secrets: how,

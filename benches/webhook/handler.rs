@@ -8,7 +8,7 @@ use std::time::Duration;
 use surepull::admission::Admission;
 use surepull::cluster::Given;
 use surepull::config;
-use surepull::credentials;
+use surepull::credentials::Files;
 use surepull::pipeline::Pipeline;
 use surepull::registry::Resolver;
 
@@ -26,12 +26,11 @@ pub(crate) fn run(body: &str, reviews: usize) {
     runtime.block_on(async {
         let resolver =
             Resolver::new(&configuration.registries, &configuration.cache).expect("a resolver");
-        let keyring =
-            credentials::read(&configuration.credentials.docker_config).expect("a keyring");
+        let files = Files::read(&configuration.credentials.docker_config).expect("credentials");
         let pipeline = Pipeline::new(
             configuration.settings,
             resolver,
-            keyring,
+            files.keyring,
             Arc::new(Given::default()),
         );
         let admission = Admission::new(configuration.kinds, pipeline);

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Exit;
-use crate::config;
+use crate::config::{self, Credentials};
+use crate::credentials::Files;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Says whether a configuration file is valid; where it is not, line, column and remedy.
+    /// Says whether a configuration file is valid; where it is not, line, column and remedy. Warns of what the files
+    /// of credentials that it names will not do.
     Check {
         /// The file.
         file: PathBuf,
@@ -23,6 +25,9 @@ pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Check { file } => match config::load(file) {
             Ok(configuration) => {
+                for warning in warnings(&configuration.credentials) {
+                    writeln!(io::stdout(), "{}: warning: {warning}", file.display())?;
+                }
                 writeln!(io::stdout(), "{}: valid", file.display())?;
                 for danger in configuration.dangers() {
                     writeln!(io::stdout(), "{}: warning: {danger}", file.display())?;
@@ -40,4 +45,22 @@ pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
     }
+}
+
+/// What there is to say of the files of credentials. That one is not here is no mistake: it may be mounted elsewhere.
+fn warnings(rules: &Credentials) -> Vec<String> {
+    let said = |error| format!("{:#}", anyhow::Error::from(error));
+    let warnings =
+        rules
+            .docker_config
+            .iter()
+            .flat_map(|path| match Files::read(std::slice::from_ref(path)) {
+                Ok(Files { keyring, skipped }) => {
+                    let mut remarks = keyring.pattern_remarks(rules.patterns);
+                    remarks.extend(skipped.into_iter().map(said));
+                    remarks
+                }
+                Err(error) => vec![said(error)],
+            });
+    warnings.collect()
 }

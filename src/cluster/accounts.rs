@@ -52,13 +52,27 @@ fn trimmed<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
         name: Option<String>,
         namespace: Option<String>,
         resource_version: Option<String>,
+        annotations: Option<Annotations>,
     }
     Kept::deserialize(from).map(|kept| ObjectMeta {
         name: kept.name,
         namespace: kept.namespace,
         resource_version: kept.resource_version,
+        annotations: kept.annotations.and_then(|annotations| {
+            let (key, value) = (MOUNTABLE_ONLY.to_owned(), annotations.mountable_only?);
+            Some([(key, value)].into())
+        }),
         ..ObjectMeta::default()
     })
+}
+
+/// Whether Pods of an account may name no other secrets than its own (`plugin/pkg/admission/serviceaccount`).
+const MOUNTABLE_ONLY: &str = "kubernetes.io/enforce-mountable-secrets";
+
+#[derive(Deserialize)]
+struct Annotations {
+    #[serde(rename = "kubernetes.io/enforce-mountable-secrets")]
+    mountable_only: Option<String>,
 }
 
 // === impl ServiceAccount ===
@@ -95,7 +109,13 @@ impl Resource for ServiceAccount {
 impl From<ServiceAccount> for Account {
     fn from(account: ServiceAccount) -> Self {
         let names = account.image_pull_secrets.unwrap_or_default().into_iter();
+        let annotations = account.metadata.annotations.unwrap_or_default();
+        let mountable_only = annotations.get(MOUNTABLE_ONLY);
+        // `strconv.ParseBool`.
+        let is_true =
+            |value: &String| matches!(&**value, "1" | "t" | "T" | "TRUE" | "true" | "True");
         Self {
+            mountable_only: mountable_only.is_some_and(is_true),
             pull_secrets: names
                 .map(|secret| secret.name.unwrap_or_default())
                 .collect(),
@@ -210,5 +230,18 @@ mod tests {
         let bare: ServiceAccount =
             serde_json::from_str(r#"{"metadata": {}, "imagePullSecrets": null}"#).unwrap();
         assert_eq!(Account::from(bare), Account::default());
+        for (value, expected) in [
+            ("true", true),
+            ("T", true),
+            ("1", true),
+            ("yes", false),
+            ("", false),
+        ] {
+            let annotations = json!({"x": "kept-not", MOUNTABLE_ONLY: value});
+            let account = json!({"metadata": {"name": "a", "annotations": annotations}});
+            let account: ServiceAccount = serde_json::from_value(account).unwrap();
+            assert!(!format!("{account:?}").contains("kept-not"));
+            assert_eq!(Account::from(account).mountable_only, expected, "{value}");
+        }
     }
 }

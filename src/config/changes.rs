@@ -15,6 +15,7 @@ impl Configuration {
                     always,
                     pin,
                     pull_secrets,
+                    extra_pull_secrets,
                     excluded_namespaces,
                 },
             kinds,
@@ -30,6 +31,10 @@ impl Configuration {
             ("always", *always != settings.always),
             ("pin", *pin != settings.pin),
             ("pullSecrets", *pull_secrets != settings.pull_secrets),
+            (
+                "extraPullSecrets",
+                *extra_pull_secrets != settings.extra_pull_secrets,
+            ),
             (
                 "excludedNamespaces",
                 *excluded_namespaces != settings.excluded_namespaces,
@@ -57,6 +62,7 @@ mod tests {
             ("always", "pods"),
             ("pin", "{targets: none}"),
             ("pullSecrets", "fill"),
+            ("extraPullSecrets", "[s]"),
             ("excludedNamespaces", "[]"),
             (
                 "customResources",
@@ -66,6 +72,8 @@ mod tests {
             ("network", "{allowAddresses: [127.0.0.1]}"),
             ("cache", "{ttl: 1s}"),
             ("credentials", "{dockerConfig: [f]}"),
+            ("credentials", "{identityTokens: true}"),
+            ("credentials", "{providers: {config: f, binDir: b}}"),
         ] {
             let text =
                 format!("apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n{key}: {text}\n");

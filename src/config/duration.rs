@@ -85,7 +85,7 @@ fn nanos_of(unit: &str) -> Option<u128> {
     })
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     parse_duration(&text).map_err(|error| de::Error::custom(format!("`{text}` is {error}")))
 }

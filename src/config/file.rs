@@ -39,6 +39,14 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(extend("default" = "merge"))]
     pull_secrets: PullSecrets,
+    /// Names of further pull secrets, which a Pod gets where its namespace has a Secret of this name that holds an entry
+    /// for one of the Pod's images.
+    #[serde(default, deserialize_with = "values::secrets")]
+    #[schemars(inner(
+        length(max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    ))]
+    extra_pull_secrets: Vec<String>,
     /// Namespaces in which nothing is ever changed; what stands here replaces the default.
     #[serde(
         default = "excluded_namespaces",
@@ -66,7 +74,7 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     cache: Cache,
-    /// Credentials besides those of the cluster.
+    /// Credentials besides those of the cluster, and how all are used.
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     credentials: Credentials,
@@ -139,6 +147,7 @@ impl File {
                 always: file.always,
                 pin: file.pin,
                 pull_secrets: file.pull_secrets,
+                extra_pull_secrets: file.extra_pull_secrets,
                 excluded_namespaces: file.excluded_namespaces,
             },
             kinds,

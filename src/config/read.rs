@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_path_to_error::{Segment, Track};
 use serde_saphyr::{Error as Yaml, Location, MessageFormatter, UserMessageFormatter};
 
@@ -19,24 +20,16 @@ pub const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Reads and checks a configuration file.
 pub fn load(path: &Path) -> Result<Configuration, Error> {
-    let mut bytes = Vec::new();
-    FsFile::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| Error::unreadable(&error).file(path))?;
-    parse(&bytes).map_err(|error| error.file(path))
+    let configuration = bytes(path).and_then(|bytes| parse(&bytes));
+    configuration.map_err(|error| error.file(path))
 }
 
 /// Checks the text of a configuration file.
 pub fn parse(bytes: &[u8]) -> Result<Configuration, Error> {
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Error::new("the configuration is larger than 1 MiB"));
+        return Err(too_large());
     }
-    let text = str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()]
-            .split(|byte| *byte == b'\n')
-            .count();
-        Error::new(format!("line {line} is not UTF-8 text"))
-    })?;
+    let text = utf8(bytes)?;
     let Some(header) = read::<Option<Header>>(text)? else {
         return Ok(Configuration::default());
     };
@@ -56,6 +49,40 @@ pub fn parse(bytes: &[u8]) -> Result<Configuration, Error> {
         "name all endpoints in one entry",
     )?;
     Ok(file.into_configuration(kinds))
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, Error> {
+    str::from_utf8(bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()]
+            .split(|byte| *byte == b'\n')
+            .count();
+        Error::new(format!("line {line} is not UTF-8 text"))
+    })
+}
+
+/// Reads another file of YAML or JSON as strictly as the types say, with errors that name place and key.
+pub(crate) fn load_as<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let document = || {
+        let bytes = bytes(path)?;
+        let text = utf8(&bytes)?;
+        read(text)
+    };
+    document().map_err(|error| error.file(path))
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    FsFile::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| Error::unreadable(&error))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+fn too_large() -> Error {
+    Error::new("the configuration is larger than 1 MiB")
 }
 
 /// The built-in kinds, these, and those of the presets that are not among these.

@@ -58,8 +58,8 @@ fn every_setting_is_taken_over() {
     let text = format!(
         "{HEAD}{}",
         "mode: audit\npullPolicy: none\nalways: pods\npin: {targets: pods, verify: true, skip: {never: false}, errors: {notFound: deny, timedOut: allow}}\n\
-         pullSecrets: fill\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', staleIfError: 2h, maxEntries: 5, maxBytes: 7}\n\
-         credentials: {dockerConfig: [/etc/docker.json]}\n\
+         pullSecrets: matching\nextraPullSecrets: [a.b-c]\nexcludedNamespaces: []\ncache: {ttl: 1m30s, negativeTtl: '0', staleIfError: 2h, maxEntries: 5, maxBytes: 7}\n\
+         credentials: {dockerConfig: [/etc/docker.json], patterns: documented, anonymousFallback: false, skipBrokenPullSecrets: false}\n\
          presets: [tekton, jobset, tekton]\n\
          customResources:\n- {group: a.b, kind: C, podSpecs: ['/a/*/b~1c'], containers: [/c]}\n\
          - {group: jobset.x-k8s.io, kind: JobSet, templates: [/mine]}\n"
@@ -78,7 +78,8 @@ fn every_setting_is_taken_over() {
     };
     assert_eq!(read.settings.pin.errors, errors);
     assert!(read.settings.pin.verify);
-    assert_eq!(read.settings.pull_secrets, PullSecrets::Fill);
+    assert_eq!(read.settings.pull_secrets, PullSecrets::Matching);
+    assert_eq!(read.settings.extra_pull_secrets, ["a.b-c"]);
     assert!(read.settings.excluded_namespaces.is_empty());
     assert_eq!(read.cache.ttl, Duration::from_secs(90));
     assert_eq!(read.cache.negative_ttl, Duration::ZERO);
@@ -89,6 +90,9 @@ fn every_setting_is_taken_over() {
         read.credentials.docker_config[0].to_str(),
         Some("/etc/docker.json")
     );
+    let credentials = &read.credentials;
+    assert_eq!(credentials.patterns, Patterns::Documented);
+    assert!(!credentials.anonymous_fallback && !credentials.skip_broken_pull_secrets);
     let shape = |group, kind| &read.kinds.find(group, kind).expect("the kind").shape;
     let mut paths = Shape::path("/a/*/b~1c", Leaf::Spec).expect("a path");
     paths.add("/c", Leaf::Container).expect("another path");
@@ -350,6 +354,11 @@ fn a_pattern_is_not_taken_for_a_name() {
         assert!(error.contains(": excludedNamespaces: "), "{error}");
         assert!(error.contains("is not the name of a namespace"), "{error}");
     }
+    for name in ["*", "Reg", "", "a..b", "a.", "-a", "a_b", &"a".repeat(254)] {
+        let error = error(&format!("extraPullSecrets: [reg.cred-1, '{name}']\n"));
+        assert!(error.contains(": extraPullSecrets: "), "{error}");
+        assert!(error.contains("is not the name of a Secret"), "{error}");
+    }
     for host in [
         "*.local",
         "https://a.io",
@@ -414,6 +423,7 @@ fn the_schema_knows_the_form_of_every_checked_text() {
         "/$defs/Timeouts/properties/connect",
         "/$defs/Skip/properties/registries/items",
         "/properties/excludedNamespaces/items",
+        "/properties/extraPullSecrets/items",
     ] {
         let place = schema.pointer(at).expect(at);
         assert!(place["pattern"].is_string(), "{at}: {place}");

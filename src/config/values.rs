@@ -131,16 +131,31 @@ pub(super) fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Erro
 /// Names of namespaces; whole, because a pattern that is taken for a name would exclude nothing.
 pub(super) fn namespaces<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let names = Vec::<String>::deserialize(from)?;
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let is_name = |name: &&String| {
-        (1..=63).contains(&name.len()) && name.bytes().all(inner) && name.trim_matches('-') == *name
-    };
+    let is_name = |name: &String| name.len() <= 63 && is_label(name);
     match names.iter().find(|name| !is_name(name)) {
         Some(name) => Err(de::Error::custom(format!(
             "`{name}` is not the name of a namespace; write it in full, such as `kube-system`: patterns are not read here"
         ))),
         None => Ok(names),
     }
+}
+
+/// Names of Secrets.
+pub(super) fn secrets<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    let is_name = |name: &String| name.len() <= 253 && name.split('.').all(is_label);
+    match names.iter().find(|name| !is_name(name)) {
+        Some(name) => Err(de::Error::custom(format!(
+            "`{name}` is not the name of a Secret; write it as it stands in its metadata, such as `registry-credentials`"
+        ))),
+        None => Ok(names),
+    }
+}
+
+/// A part of the name of a Kubernetes object (RFC 1123), but for its length.
+fn is_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty() && text.bytes().all(inner) && text.trim_matches('-') == text
 }
 
 fn name<'de, D: Deserializer<'de>>(from: D, wanted: &str) -> Result<String, D::Error> {

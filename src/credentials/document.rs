@@ -10,7 +10,7 @@ use serde_json::error::Category;
 
 use super::entry::{Fields, InvalidAuth, Login};
 use super::json::{Text, to_utf8};
-use super::keyring::Key;
+use super::key::Key;
 
 /// The two forms of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Document {
     pub(super) entries: Vec<Entry>,
 }
 
-/// What a document says of a key that is a URL.
+/// What a document says of a key that is a URL or a documented pattern.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: Key,
@@ -59,7 +59,8 @@ impl Document {
     /// (repeated `auths` are merged), `null` as if absent, no text after the value, and a wrong type anywhere in what
     /// is read is an error.
     ///
-    /// A key that is no URL is left out, as upstream does with a line in the log.
+    /// A key that is neither URL nor documented pattern is left out; upstream leaves out the patterns too, with a line in
+    /// the log.
     pub fn decode(form: Form, document: &[u8]) -> Result<Self, Malformed> {
         let mut text = to_utf8(document);
         let mut logins = Logins::default();
@@ -80,6 +81,17 @@ impl Document {
         Ok(Self {
             entries: entries.collect(),
         })
+    }
+
+    /// A document of these entries. One whose key is no URL is left out.
+    pub(super) fn of<'k>(logins: impl IntoIterator<Item = (&'k str, Login)>) -> Self {
+        let entries = logins.into_iter().filter_map(|(text, login)| {
+            let key = Key::parse(text.as_bytes())?;
+            Some(Entry { key, login })
+        });
+        Self {
+            entries: entries.collect(),
+        }
     }
 
     /// Reads a pull secret, given its type and its data. `None` where the kubelet passes over it: another type, or

@@ -7,6 +7,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::zeroize::Zeroizing;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::json::Text;
 use super::secret::Secret;
@@ -16,15 +17,18 @@ use super::secret::Secret;
 pub(super) struct Login {
     pub(super) username: Secret,
     pub(super) password: Secret,
+    /// Empty where there is none.
+    pub(super) identity_token: Secret,
 }
 
-/// The fields that are read. Tokens are not.
+/// The fields that are read. Upstream does not know `identitytoken`: whatever its value, it is no mistake.
 #[derive(Default)]
 pub(super) struct Fields {
     username: Zeroizing<Vec<u8>>,
     password: Zeroizing<Vec<u8>>,
     email: Zeroizing<Vec<u8>>,
     auth: Zeroizing<Vec<u8>>,
+    identity_token: Zeroizing<Vec<u8>>,
 }
 
 impl<'de> Deserialize<'de> for Fields {
@@ -53,6 +57,12 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 &mut fields.email
             } else if name.is_name("auth") {
                 &mut fields.auth
+            } else if name.is_name("identitytoken") {
+                let value: &RawValue = map.next_value()?;
+                if let Ok(Text(token)) = serde_json::from_str(value.get()) {
+                    fields.identity_token = token;
+                }
+                continue;
             } else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -69,12 +79,18 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 impl Fields {
     /// The credential: what `auth` says, if it says something.
     pub(super) fn login(mut self) -> Result<Login, InvalidAuth> {
+        let identity_token = std::mem::take(&mut *self.identity_token).into();
         if !self.auth.is_empty() {
-            return decode_auth(&self.auth);
+            let login = decode_auth(&self.auth)?;
+            return Ok(Login {
+                identity_token,
+                ..login
+            });
         }
         Ok(Login {
             username: std::mem::take(&mut *self.username).into(),
             password: std::mem::take(&mut *self.password).into(),
+            identity_token,
         })
     }
 }
@@ -113,6 +129,7 @@ fn decode_auth(auth: &[u8]) -> Result<Login, InvalidAuth> {
     Ok(Login {
         username: decoded[..colon].to_vec().into(),
         password: decoded[colon + 1..].to_vec().into(),
+        ..Login::default()
     })
 }
 

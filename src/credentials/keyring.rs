@@ -6,13 +6,25 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Credential;
+use secrecy::ExposeSecret;
+
 use super::document::Document;
+use super::documented::Documented;
+use super::entry::Login;
+use super::key::Key;
 use super::pattern;
 use super::url::Url;
+use super::{Credential, CredentialKind};
+use crate::config::Patterns;
 
 /// The key whose entries are offered to Docker Hub's images when no key matched.
 const HUB: &[u8] = b"index.docker.io";
+
+/// How long the host of an image may be, port included, to be looked at: no DNS name is longer. Matching takes as many steps as
+/// both lengths multiplied, and a tenant chooses both.
+const HOST_LIMIT: usize = 300;
+/// The same for the host of a key.
+pub(super) const KEY_HOST_LIMIT: usize = 2 * HOST_LIMIT;
 
 /// Which images are offered the entries of `index.docker.io` when no key matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +60,8 @@ pub struct Keyring {
     fallback: HubFallback,
     /// By the keys' normal forms.
     slots: BTreeMap<Order, Slot>,
+    /// Those whose keys hold a pattern once more, by what the documented grammar reads.
+    patterns: BTreeMap<Order, PatternSlot>,
 }
 
 /// The normal form of a key; larger ones come first.
@@ -59,29 +73,66 @@ struct Slot {
     credentials: Vec<Credential>,
 }
 
+#[derive(Clone, Debug)]
+struct PatternSlot {
+    pattern: Documented,
+    /// What the kubelet reads.
+    url: Option<Url<'static>>,
+    credentials: Vec<Credential>,
+}
+
+/// An entry that names an image in the documented grammar only.
+#[derive(Clone, Debug)]
+pub struct PatternMatch<'k> {
+    /// The key's normal form, which holds no user name or password; for messages, cut.
+    pub key: String,
+    /// The credential.
+    pub credential: &'k Credential,
+}
+
 impl Keyring {
     /// An empty keyring.
     pub fn new(fallback: HubFallback) -> Self {
         Self {
             fallback,
-            slots: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
     /// Adds the entries of a document. Entries of one normal form keep the order in which they were added.
     pub fn add(&mut self, document: Document, source: &Arc<str>) {
         for entry in document.entries {
-            let credential = Credential {
-                username: entry.login.username,
-                password: entry.login.password,
-                source: Arc::clone(source),
-            };
-            let Key { text, url } = entry.key;
-            let slot = self.slots.entry(Reverse(text)).or_insert(Slot {
-                url,
-                credentials: Vec::new(),
-            });
-            slot.credentials.push(credential);
+            let Login {
+                username,
+                password,
+                identity_token,
+            } = entry.login;
+            let mut credential = Credential::login(username, password, Arc::clone(source));
+            if !identity_token.expose_secret().is_empty() {
+                credential.kind = CredentialKind::Identity(identity_token);
+            }
+            let Key {
+                kubelet,
+                documented,
+            } = entry.key;
+            let url = || kubelet.as_ref().and_then(|key| key.url.clone());
+            if let Some(pattern) = documented {
+                let new = || PatternSlot {
+                    url: url(),
+                    pattern: pattern.clone(),
+                    credentials: Vec::new(),
+                };
+                let order = Reverse(pattern.text());
+                let slot = self.patterns.entry(order).or_insert_with(new);
+                slot.credentials.push(credential.clone());
+            }
+            if let Some(key) = kubelet {
+                let slot = self.slots.entry(Reverse(key.text)).or_insert(Slot {
+                    url: key.url,
+                    credentials: Vec::new(),
+                });
+                slot.credentials.push(credential);
+            }
         }
     }
 
@@ -96,7 +147,29 @@ impl Keyring {
 
     /// Whether there is no credential at all.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.is_empty() && self.patterns.is_empty()
+    }
+
+    /// What there is to say of the entries with patterns, whatever the image: a clause for each, with its source.
+    pub fn pattern_remarks(&self, patterns: Patterns) -> Vec<String> {
+        let remark = |slot: &PatternSlot| match patterns {
+            Patterns::Kubelet if slot.pattern.is_foreign() => Some(
+                "has characters of the documented patterns, which the kubelet does not match; name each host, or use `*` for one label",
+            ),
+            Patterns::Documented if slot.pattern.is_loose() => {
+                Some("has a `*` that no dot follows: it also matches the domains of strangers")
+            }
+            Patterns::Kubelet | Patterns::Documented => None,
+        };
+        let told = self.patterns.iter().filter_map(|(key, slot)| {
+            let source = &slot.credentials.first()?.source;
+            Some(format!(
+                "entry {:?} of {source} {}",
+                shown(key),
+                remark(slot)?
+            ))
+        });
+        told.collect()
     }
 
     /// The normal forms of the keys, in the order in which they are tried.
@@ -108,10 +181,8 @@ impl Keyring {
 
     /// The slots whose key matches.
     fn matching<'k>(&'k self, target: &Url<'_>) -> impl Iterator<Item = (&'k Order, &'k Slot)> {
-        self.slots.iter().filter(|(_, slot)| {
-            let url = slot.url.as_ref();
-            url.is_some_and(|key| pattern::matches(key, target).unwrap_or(false))
-        })
+        let slots = self.slots.iter();
+        slots.filter(|(_, slot)| names(slot.url.as_ref(), target))
     }
 
     /// The slot for Docker Hub's images, if the repository is to be taken for one of them.
@@ -123,12 +194,17 @@ impl Keyring {
     }
 }
 
+/// The normal form of a key, for messages.
+fn shown(Reverse(key): &Order) -> String {
+    String::from_utf8_lossy(key).chars().take(128).collect()
+}
+
 /// The credentials for a repository that one keyring of all the documents would have, without making it.
-fn lookup_together<'k>(
+pub(super) fn lookup_together<'k>(
     keyrings: impl IntoIterator<Item = &'k Keyring> + Clone,
     repository: &str,
 ) -> Vec<&'k Credential> {
-    let target = Url::parse(repository.as_bytes()).ok();
+    let target = target(repository);
     let mut found: Vec<_> = target
         .iter()
         .flat_map(|target| {
@@ -162,43 +238,48 @@ pub fn candidates<'k>(
     candidates
 }
 
-/// The key of an entry, in normal form.
-#[derive(Clone, Debug)]
-pub(super) struct Key {
-    /// Host, with the port as written, and path.
-    text: Vec<u8>,
-    /// The normal form parsed once more, as upstream does at every look-up; `None` where that fails, and then the key
-    /// matches nothing.
-    url: Option<Url<'static>>,
-}
-
-impl Key {
-    /// The normal form of a key: without scheme, user, query, fragment, and `/v1` or `/v2` in front of a `/`. `None`
-    /// for what is no URL.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
-        let schemeless = [&b"https://"[..], b"http://"]
-            .iter()
-            .find_map(|scheme| text.strip_prefix(*scheme))
-            .unwrap_or(text);
-        let url = Url::parse(schemeless).ok()?;
-        let path = match &*url.path {
-            [b'/', b'v', b'1' | b'2', rest @ ..] if rest.starts_with(b"/") => rest,
-            path => path,
+/// The entries that name a repository in the documented grammar, but not to the kubelet; the keyrings count as one.
+pub fn pattern_candidates<'k>(
+    keyrings: impl IntoIterator<Item = &'k Keyring>,
+    repository: &str,
+) -> Vec<PatternMatch<'k>> {
+    let Some(target) = target(repository) else {
+        return Vec::new();
+    };
+    let mut found: Vec<_> = keyrings
+        .into_iter()
+        .flat_map(|keyring| &keyring.patterns)
+        .filter(|(_, slot)| slot.pattern.matches(&target) && !names(slot.url.as_ref(), &target))
+        .collect();
+    found.sort_by_key(|(key, _)| *key);
+    let matches = |(key, slot): (&'k Order, &'k PatternSlot)| {
+        let of = move |credential| PatternMatch {
+            key: shown(key),
+            credential,
         };
-        let path = if path == b"/" { b"" } else { path };
-        let text = [&url.host, path].concat();
-        let url = Url::parse(&text).ok().map(|url| Url {
-            host: Cow::Owned(url.host.into_owned()),
-            path: Cow::Owned(url.path.into_owned()),
-        });
-        Some(Self { text, url })
+        slot.credentials.iter().map(of)
+    };
+    found.into_iter().flat_map(matches).collect()
+}
+
+/// The entry, by key and source.
+impl fmt::Display for PatternMatch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {:?} of {}", self.key, self.credential.source)
     }
 }
 
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.text))
-    }
+/// What is matched against keys; nothing for a host that can never be reached.
+fn target(repository: &str) -> Option<Url<'_>> {
+    let target = Url::parse(repository.as_bytes()).ok()?;
+    (target.host.len() <= HOST_LIMIT).then_some(target)
+}
+
+/// Whether the kubelet reads a key as a name of this target.
+fn names(key: Option<&Url<'_>>, target: &Url<'_>) -> bool {
+    key.is_some_and(|key| {
+        key.host.len() <= KEY_HOST_LIMIT && pattern::matches(key, target).unwrap_or(false)
+    })
 }
 
 #[cfg(test)]

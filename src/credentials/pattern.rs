@@ -6,7 +6,7 @@ use super::url::{InvalidUrl, Url};
 ///
 /// The ports are equal as text; the hosts have as many labels, and each label of the key matches that of the
 /// target by Go's `filepath.Match`; the target's path starts with the key's, wherever in a component that ends.
-/// Of the characters with a meaning in `filepath.Match` only `*` can be part of a host, but for the brackets of an
+/// Of the characters with a meaning in `filepath.Match` only `*` can be part of a host (`super::documented` has the others), but for the brackets of an
 /// IPv6 address: without a port they make a character class, so the key `[::1]` does not match the host `[::1]`.
 pub fn urls_match(glob: &str, target: &str) -> Result<bool, InvalidPattern> {
     matches(
@@ -28,7 +28,7 @@ pub(super) fn matches(glob: &Url<'_>, target: &Url<'_>) -> Result<bool, InvalidP
         return Ok(false);
     }
     for (glob, target) in glob_host.split(is_dot).zip(target_host.split(is_dot)) {
-        if !label_matches(glob, target)? {
+        if !glob_matches(glob, target)? {
             return Ok(false);
         }
     }
@@ -52,8 +52,8 @@ impl From<InvalidUrl> for InvalidPattern {
     }
 }
 
-/// `filepath.Match` of Go for one label. `?` and `\` are left out: no host has them.
-fn label_matches(pattern: &[u8], text: &[u8]) -> Result<bool, InvalidPattern> {
+/// `filepath.Match` of Go, for a text without separators.
+pub(super) fn glob_matches(pattern: &[u8], text: &[u8]) -> Result<bool, InvalidPattern> {
     let (mut pattern, mut text) = (pattern, text);
     'chunks: while !pattern.is_empty() {
         let (star, chunk, rest) = scan_chunk(pattern);
@@ -78,13 +78,30 @@ fn label_matches(pattern: &[u8], text: &[u8]) -> Result<bool, InvalidPattern> {
     Ok(text.is_empty())
 }
 
+/// Whether [`glob_matches`] can read all of a pattern.
+pub(super) fn is_glob(pattern: &[u8]) -> bool {
+    let mut rest = pattern;
+    while !rest.is_empty() {
+        let (_, chunk, after) = scan_chunk(rest);
+        if match_chunk(chunk, b"").is_err() {
+            return false;
+        }
+        rest = after;
+    }
+    true
+}
+
 /// `scanChunk`: whether stars come first, what follows up to the next star, and the rest.
 fn scan_chunk(pattern: &[u8]) -> (bool, &[u8], &[u8]) {
     let stars = pattern.iter().take_while(|b| **b == b'*').count();
     let pattern = &pattern[stars..];
-    let mut in_class = false;
+    let (mut in_class, mut escaped) = (false, false);
     let end = pattern.iter().position(|b| {
+        if std::mem::take(&mut escaped) {
+            return false;
+        }
         match b {
+            b'\\' => escaped = true,
             b'[' => in_class = true,
             b']' => in_class = false,
             _ => {}
@@ -101,15 +118,18 @@ fn match_chunk<'t>(chunk: &[u8], text: &'t [u8]) -> Result<Option<&'t [u8]>, Inv
     let mut chunk = chunk;
     let mut left = Some(text);
     while let [first, tail @ ..] = chunk {
-        if *first == b'[' {
-            let next = left.and_then(first_char);
-            let (in_class, rest) = match_class(tail, next.map(|(c, _)| c))?;
-            left = next.filter(|_| in_class).map(|(_, rest)| rest);
-            chunk = rest;
-        } else {
-            left = left.and_then(|text| text.strip_prefix(&[*first]));
-            chunk = tail;
-        }
+        let next = left.and_then(first_char);
+        (left, chunk) = match (first, tail) {
+            (b'[', class) => {
+                let (in_class, rest) = match_class(class, next.map(|(c, _)| c))?;
+                (next.filter(|_| in_class).map(|(_, left)| left), rest)
+            }
+            (b'?', rest) => (next.map(|(_, left)| left), rest),
+            (b'\\', []) => return Err(InvalidPattern::Label),
+            (b'\\', [literal, rest @ ..]) | (literal, rest) => {
+                (left.and_then(|text| text.strip_prefix(&[*literal])), rest)
+            }
+        };
     }
     Ok(left)
 }
@@ -140,8 +160,13 @@ fn match_class(class: &[u8], c: Option<char>) -> Result<(bool, &[u8]), InvalidPa
 
 /// `getEsc`: one character of a class, which may not be the last of the pattern.
 fn class_char(class: &[u8]) -> Result<(char, &[u8]), InvalidPattern> {
+    let (class, literal) = match class.strip_prefix(b"\\") {
+        Some(class) => (class, true),
+        None => (class, false),
+    };
     match (class, first_char(class)) {
-        ([b'-' | b']', ..], _) | (_, None | Some((_, []))) => Err(InvalidPattern::Label),
+        ([b'-' | b']', ..], _) if !literal => Err(InvalidPattern::Label),
+        (_, None | Some((_, []))) => Err(InvalidPattern::Label),
         // A byte that is not UTF-8 is no character of a class.
         ([first, ..], Some((char::REPLACEMENT_CHARACTER, _))) if *first != 0xef => {
             Err(InvalidPattern::Label)
@@ -170,8 +195,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels() {
-        // Cases of Go's own `TestMatch`, as far as a label can hold them.
+    fn globs() {
+        // Cases of Go's own `TestMatch`, separators aside.
         for (pattern, text, expected) in [
             ("abc", "abc", Ok(true)),
             ("*", "abc", Ok(true)),
@@ -202,6 +227,20 @@ mod tests {
             ("a[", "ab", Err(InvalidPattern::Label)),
             ("a[", "x", Err(InvalidPattern::Label)),
             ("*x", "xxx", Ok(true)),
+            ("a\\*b", "a*b", Ok(true)),
+            ("a\\*b", "ab", Ok(false)),
+            ("a?b", "a\u{263a}b", Ok(true)),
+            ("a???b", "a\u{263a}b", Ok(false)),
+            ("[\\]a]", "]", Ok(true)),
+            ("[\\-]", "-", Ok(true)),
+            ("[x\\-]", "x", Ok(true)),
+            ("[x\\-]", "-", Ok(true)),
+            ("[x\\-]", "z", Ok(false)),
+            ("[\\-x]", "a", Ok(false)),
+            ("[*a]b", "*b", Ok(true)),
+            ("a\\", "a", Err(InvalidPattern::Label)),
+            ("[a\\", "a", Err(InvalidPattern::Label)),
+            ("*.r.io", "a.b.r.io", Ok(true)),
             ("[::1]", ":", Ok(true)),
             ("[::1]", "1", Ok(true)),
             ("[::1]", "[::1]", Ok(false)),
@@ -209,12 +248,12 @@ mod tests {
             ("*[", "", Err(InvalidPattern::Label)),
             ("[\u{fffd}]", "\u{fffd}", Ok(true)),
         ] {
-            let answer = label_matches(pattern.as_bytes(), text.as_bytes());
+            let answer = glob_matches(pattern.as_bytes(), text.as_bytes());
             assert_eq!(answer, expected, "{pattern} {text}");
         }
-        assert_eq!(label_matches(b"[\xff]", b"a"), Err(InvalidPattern::Label));
-        assert_eq!(label_matches(b"[^a]", b"\xff"), Ok(true));
-        assert_eq!(label_matches(b"\xff*", b"\xffa"), Ok(true));
+        assert_eq!(glob_matches(b"[\xff]", b"a"), Err(InvalidPattern::Label));
+        assert_eq!(glob_matches(b"[^a]", b"\xff"), Ok(true));
+        assert_eq!(glob_matches(b"\xff*", b"\xffa"), Ok(true));
     }
 
     #[test]

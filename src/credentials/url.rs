@@ -138,7 +138,7 @@ fn is_userinfo(byte: u8) -> bool {
 }
 
 /// The bytes that `net/url` does not escape in a host.
-fn is_host(byte: u8) -> bool {
+pub(super) fn is_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte)
 }
 

@@ -7,8 +7,10 @@ use crate::workload::{Class, Object, PodSpec, Reach, Scope, Slot, SlotKind, Slot
 
 use super::pin::{self, Decision, Stored};
 use super::policy::{self, Rule};
+use super::pull_secrets::{self, additions};
 use super::{
-    AccountQuestion, Puller, Record, Review, Settings, Skipped, Targets, always, pull_secrets,
+    Account, AccountQuestion, PullSecret, Puller, Record, Review, Settings, Skipped, Targets, When,
+    always,
 };
 
 /// Which digest has this image?
@@ -104,6 +106,29 @@ impl<'r> Draft<'r> {
     pub fn account(&self) -> Option<AccountQuestion<'r>> {
         self.account
     }
+
+    /// The pull secrets that a new Pod of this account gets if they hold an entry for one of its images.
+    pub fn conditional_pull_secrets<'f>(&'f self, account: &'f Account) -> Vec<PullSecret<'f>> {
+        let rules = self.settings.pull_secret_rules();
+        if !self.scope.pull_secrets || !rules.are_conditional() {
+            return Vec::new();
+        }
+        let spec = pod(&self.review.object, self.review.class);
+        let Some(names) = spec.and_then(|spec| spec.pull_secrets.names()) else {
+            return Vec::new();
+        };
+        let mut additions = additions(rules, names, account);
+        additions.retain(|secret| secret.when != When::Always);
+        additions
+    }
+
+    /// The repositories of all images of the Pod, whatever becomes of them.
+    pub fn repositories(&self) -> impl Iterator<Item = String> {
+        let spec = pod(&self.review.object, self.review.class);
+        let slots = spec.into_iter().flat_map(|spec| &spec.slots);
+        let images = slots.filter_map(|slot| Reference::parse(&slot.image).ok());
+        images.map(|image| image.repository())
+    }
 }
 
 /// The account whose pull secrets the Pod may get.
@@ -123,7 +148,7 @@ fn account<'r>(
         namespace: &review.namespace,
         name: spec.account(),
     };
-    pull_secrets::asks(settings.pull_secrets, names, stored).then_some(question)
+    pull_secrets::asks(settings.pull_secret_rules(), names, stored).then_some(question)
 }
 
 /// The spec of a Pod.
@@ -259,20 +284,20 @@ fn position_of<T: PartialEq>(one: T, known: &mut Vec<T>) -> usize {
 /// Who pulls the images of this template.
 fn puller<'r>(
     review: &'r Review<'r>,
-    settings: &Settings,
+    settings: &'r Settings,
     template: &'r Template<'r>,
 ) -> Puller<'r> {
     let namespace = &*review.namespace;
     let spec = &template.spec;
     let names = |spec: &'r PodSpec<'r>| spec.pull_secrets.names().unwrap_or_default();
-    let how = settings.pull_secrets;
+    let rules = settings.pull_secret_rules();
     let old = review.old.as_ref().and_then(|old| pod(old, review.class));
     match (review.class, old) {
         // An object of no namespace says nothing of where its Pods will be.
         _ if namespace.is_empty() => Puller::stored(namespace, &[]),
         (Class::Pod, Some(old)) => Puller::stored(namespace, names(old)),
-        (Class::Pod, None) => Puller::created(namespace, names(spec), spec.account(), how),
-        _ => Puller::template(namespace, names(spec), spec.account(), how),
+        (Class::Pod, None) => Puller::created(namespace, names(spec), spec.account(), rules),
+        _ => Puller::template(namespace, names(spec), spec.account(), rules),
     }
 }
 

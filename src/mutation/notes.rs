@@ -1,19 +1,29 @@
 //! What people are told, within the bounds that the API server sets.
 
-/// The API server drops or cuts warnings beyond these (`pkg/endpoints/filters/warning.go` of the API server).
+/// The API server cuts warnings to so many characters each, and then drops what is too much, where all of a request have
+/// more than 4096 together (`pkg/endpoints/filters/warning.go` of the API server).
 const WARNING_CHARACTERS: usize = 256;
 const WARNINGS: usize = 15;
+/// Where ours are few, the rest can be left to other webhooks, and each may be so long.
+const FEW_CHARACTERS: usize = 2048;
+const LONG_WARNING_CHARACTERS: usize = 512;
 /// Audit back-ends cut what is too long; this is ours to choose.
 const ANNOTATION_CHARACTERS: usize = 4096;
 
 /// Warnings as the API server takes them: no control characters, each cut, and not too many.
 pub(crate) fn warnings(sentences: &[String]) -> Vec<String> {
     let more = sentences.len().saturating_sub(WARNINGS);
-    let mut warnings: Vec<String> = sentences
-        .iter()
-        .take(WARNINGS)
-        .map(|sentence| clean(sentence, WARNING_CHARACTERS))
-        .collect();
+    let cut = |limit| {
+        sentences
+            .iter()
+            .take(WARNINGS)
+            .map(move |sentence| clean(sentence, limit))
+    };
+    let mut warnings: Vec<String> = cut(LONG_WARNING_CHARACTERS).collect();
+    let characters = warnings.iter().map(|warning| warning.chars().count());
+    if characters.sum::<usize>() > FEW_CHARACTERS {
+        warnings = cut(WARNING_CHARACTERS).collect();
+    }
     if more > 0 {
         warnings.push(format!("surepull: {more} more warnings of this kind"));
     }
@@ -86,6 +96,10 @@ mod tests {
                 .all(|warning| !warning.contains(char::is_control))
         );
         assert_eq!(all[15], "surepull: 25 more warnings of this kind");
+        assert_eq!(all[0].chars().count(), 256);
+        let few = warnings(&["ü".repeat(500), "ü".repeat(600)]);
+        let lengths = few.iter().map(|warning| warning.chars().count());
+        assert_eq!(lengths.collect::<Vec<_>>(), [500, 512]);
     }
 
     #[test]

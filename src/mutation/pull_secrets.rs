@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::PullSecrets;
+use super::{PullSecrets, Settings};
 
 /// The `ServiceAccount` that a Pod runs as, asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,189 +19,206 @@ pub struct AccountQuestion<'r> {
 pub struct Account {
     /// `imagePullSecrets`, in order; empty names and repeated ones included.
     pub pull_secrets: Vec<String>,
+    /// Whether it is annotated `kubernetes.io/enforce-mountable-secrets: "true"`: the API server refuses a Pod of it that
+    /// names another pull secret than these.
+    pub mountable_only: bool,
 }
 
-/// Whose pull secrets the images of one template are pulled with: what its Pods will have when they run.
+/// What the configuration says of the pull secrets of Pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Puller<'r> {
-    /// The namespace of the Pods.
-    pub namespace: &'r str,
-    /// The names in the pod spec.
-    pub(super) names: &'r [Cow<'r, str>],
-    /// The name of the account whose pull secrets the Pods have too, if they do.
-    pub(super) account: Option<&'r str>,
+pub(super) struct Rules<'r> {
+    pub(super) how: PullSecrets,
+    pub(super) extra: &'r [String],
 }
 
-impl<'r> Puller<'r> {
-    /// The puller of a Pod that is there: its list is immutable.
-    pub(super) fn stored(namespace: &'r str, names: &'r [Cow<'r, str>]) -> Self {
-        Self {
-            namespace,
-            names,
-            account: None,
-        }
-    }
+/// The name of a pull secret that a Pod has, or may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PullSecret<'p> {
+    /// The name.
+    pub name: &'p str,
+    /// Whether the Pod gets it.
+    pub when: When,
+}
 
-    /// The puller of a Pod that is being created. The API server has given an empty list the account's one by now, so
-    /// that only what surepull adds is missing.
-    pub(super) fn created(
-        namespace: &'r str,
-        names: &'r [Cow<'r, str>],
-        account: &'r str,
-        how: PullSecrets,
-    ) -> Self {
-        Self {
-            namespace,
-            names,
-            account: asks(how, names, None).then_some(account),
-        }
-    }
+/// Whether a Pod gets a pull secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// It does, or has it already; whatever is in it.
+    Always,
+    /// If it holds an entry for one of the Pod's images.
+    Matching,
+    /// So too; it is one of the configuration's, which need not exist in the Pod's namespace.
+    Extra,
+}
 
-    /// The puller of a template. When a Pod is made from it, the API server fills an empty list from the account, and
-    /// then surepull does its part.
-    pub(super) fn template(
-        namespace: &'r str,
-        names: &'r [Cow<'r, str>],
-        account: &'r str,
-        how: PullSecrets,
-    ) -> Self {
-        let counts = names.is_empty() || how == PullSecrets::Merge;
-        Self {
-            namespace,
-            names,
-            account: counts.then_some(account),
-        }
-    }
-
-    /// The account whose pull secrets count, if they do.
-    pub fn account(&self) -> Option<AccountQuestion<'r>> {
-        self.account.map(|name| AccountQuestion {
-            namespace: self.namespace,
-            name,
-        })
-    }
-
-    /// The names of the pull secrets in their order, each once: those in the pod spec, then those of the account. The
-    /// kubelet passes over empty names (`pkg/kubelet/kubelet_pods.go`).
-    pub fn pull_secrets<'p>(&self, account: Option<&'p Account>) -> Vec<&'p str>
-    where
-        'r: 'p,
-    {
-        let named = self.names.iter().map(|name| &**name);
-        let added = account
-            .into_iter()
-            .flat_map(|account| &account.pull_secrets);
-        let mut seen = HashSet::new();
-        named
-            .chain(added.map(String::as_str))
-            .filter(|name| !name.is_empty() && seen.insert(*name))
-            .collect()
+impl Rules<'_> {
+    /// Whether what is in a Secret can matter.
+    pub(super) fn are_conditional(self) -> bool {
+        self.how == PullSecrets::Matching || !self.extra.is_empty()
     }
 }
 
-/// The names to be added at the end of a Pod's pull secrets: what is missing, never what replaces.
-///
-/// All of them are the account's own, so an account annotated `kubernetes.io/enforce-mountable-secrets`, whose Pods
-/// may name no other pull secret, accepts them.
-pub(super) fn missing<'f>(
-    how: PullSecrets,
-    names: &[Cow<'_, str>],
+impl Settings {
+    /// What is said of pull secrets.
+    pub(super) fn pull_secret_rules(&self) -> Rules<'_> {
+        Rules {
+            how: self.pull_secrets,
+            extra: &self.extra_pull_secrets,
+        }
+    }
+}
+
+impl Account {
+    /// Whether a Pod of this account may name the pull secret.
+    pub(super) fn allows(&self, name: &str) -> bool {
+        !self.mountable_only || self.pull_secrets.iter().any(|own| own == name)
+    }
+}
+
+/// What may be added at the end of a Pod's pull secrets, in this order: what is missing of the account's, then of the
+/// configuration's; never what replaces.
+pub(super) fn additions<'f>(
+    rules: Rules<'f>,
+    names: &[impl AsRef<str>],
     account: &'f Account,
-) -> Vec<&'f str> {
-    let own = account.pull_secrets.iter().map(String::as_str);
-    match how {
-        PullSecrets::Fill if names.is_empty() => own.collect(),
-        PullSecrets::None | PullSecrets::Fill => Vec::new(),
-        PullSecrets::Merge if account.pull_secrets.is_empty() => Vec::new(),
-        PullSecrets::Merge => {
-            let mut seen: HashSet<&str> = names.iter().map(|name| &**name).collect();
-            own.filter(|name| !name.is_empty() && seen.insert(name))
-                .collect()
+) -> Vec<PullSecret<'f>> {
+    let (own, when): (&[String], _) = match rules.how {
+        PullSecrets::Merge => (&account.pull_secrets, When::Always),
+        PullSecrets::Matching => (&account.pull_secrets, When::Matching),
+        PullSecrets::Fill if names.is_empty() => (&account.pull_secrets, When::Always),
+        PullSecrets::None | PullSecrets::Fill => (&[], When::Always),
+    };
+    if own.is_empty() && rules.extra.is_empty() {
+        return Vec::new();
+    }
+    let own = own.iter().map(|name| PullSecret { name, when });
+    let extra = rules.extra.iter().filter(|name| account.allows(name));
+    let when = When::Extra;
+    let extra = extra.map(|name| PullSecret { name, when });
+    let mut seen: HashSet<&str> = names.iter().map(AsRef::as_ref).collect();
+    // The plugin copies the account's list as it is.
+    let verbatim =
+        |secret: &PullSecret<'_>| rules.how == PullSecrets::Fill && secret.when == When::Always;
+    own.chain(extra)
+        .filter(|secret| {
+            let is_new = !secret.name.is_empty() && seen.insert(secret.name);
+            is_new || verbatim(secret)
+        })
+        .collect()
+}
+
+/// What a stored Pod has beyond these names, if the additions explain it: pull secrets are immutable, so that it can but
+/// be given back. Of those that depend on what was in a Secret, any may have been added.
+pub(super) fn added<'s, 'n>(
+    names: &[Cow<'n, str>],
+    stored: &'s [Cow<'n, str>],
+    additions: &[PullSecret<'_>],
+) -> Option<Vec<&'s str>> {
+    let added = stored.strip_prefix(names)?;
+    let mut left = added;
+    for addition in additions {
+        match left {
+            [first, rest @ ..] if first == addition.name => left = rest,
+            _ if addition.when == When::Always => return None,
+            _ => {}
         }
     }
+    left.is_empty()
+        .then(|| added.iter().map(|name| &**name).collect())
 }
 
 /// Whether the account can matter at all: what needs no answer is not asked.
 pub(super) fn asks(
-    how: PullSecrets,
+    rules: Rules<'_>,
     names: &[Cow<'_, str>],
     stored: Option<&[Cow<'_, str>]>,
 ) -> bool {
-    let wanting = match how {
+    let wanting = match rules.how {
         PullSecrets::None => false,
         PullSecrets::Fill => names.is_empty(),
-        PullSecrets::Merge => true,
+        PullSecrets::Merge | PullSecrets::Matching => true,
     };
     // On an update pull secrets are immutable: they can but be given back.
-    wanting && stored.is_none_or(|stored| stored.len() > names.len() && stored.starts_with(names))
+    (wanting || !rules.extra.is_empty())
+        && stored.is_none_or(|stored| stored.len() > names.len() && stored.starts_with(names))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The names that a puller ends up with, where the account has `a` and `own`.
-    fn names(puller: Puller<'_>) -> Vec<String> {
-        let account = Account {
-            pull_secrets: ["a", "", "own", "a"].map(String::from).to_vec(),
-        };
-        let account = puller.account().map(|_| &account);
-        let names = puller.pull_secrets(account);
-        names.into_iter().map(String::from).collect()
+    fn cows<'n>(names: &[&'n str]) -> Vec<Cow<'n, str>> {
+        names.iter().map(|name| (*name).into()).collect()
     }
 
-    #[test]
-    fn a_puller_has_the_secrets_that_its_pods_will_have() {
-        use PullSecrets::{Fill, Merge, None};
-        /// Whether the Pod is there already, is made now, or will be made from a template.
-        type Rule = for<'r> fn(&'r [Cow<'r, str>], PullSecrets) -> Puller<'r>;
-        let stored: Rule = |names, _| Puller::stored("ns", names);
-        let created: Rule = |names, how| Puller::created("ns", names, "default", how);
-        let template: Rule = |names, how| Puller::template("ns", names, "default", how);
-        let (nothing, own, blank): (&[&str], &[&str], &[&str]) = (&[], &["own", "b"], &[""]);
-        for (rule, how, list, expected) in [
-            (created, None, nothing, &[][..]),
-            (created, None, own, &["own", "b"]),
-            (created, Fill, nothing, &["a", "own"]),
-            (created, Fill, own, &["own", "b"]),
-            (created, Fill, blank, &[]),
-            (created, Merge, nothing, &["a", "own"]),
-            (created, Merge, own, &["own", "b", "a"]),
-            (created, Merge, blank, &["a", "own"]),
-            (template, None, nothing, &["a", "own"]),
-            (template, None, own, &["own", "b"]),
-            (template, None, blank, &[]),
-            (template, Fill, nothing, &["a", "own"]),
-            (template, Fill, own, &["own", "b"]),
-            (template, Merge, nothing, &["a", "own"]),
-            (template, Merge, own, &["own", "b", "a"]),
-            (template, Merge, blank, &["a", "own"]),
-            (stored, Merge, nothing, &[]),
-            (stored, Merge, own, &["own", "b"]),
-        ] {
-            let list: Vec<Cow<'_, str>> = list.iter().map(|name| (*name).into()).collect();
-            let puller = rule(&list, how);
-            assert_eq!(names(puller), expected, "{how:?} {list:?}");
+    fn account(mountable_only: bool) -> Account {
+        Account {
+            pull_secrets: ["a", "own", "", "a", "z"].map(String::from).to_vec(),
+            mountable_only,
         }
     }
 
     #[test]
-    fn a_created_pod_is_pulled_with_what_it_has_after_the_merge() {
-        let account = Account {
-            pull_secrets: ["a", "own", "", "a", "z"].map(String::from).to_vec(),
-        };
-        for how in [PullSecrets::None, PullSecrets::Fill, PullSecrets::Merge] {
-            for list in [&[][..], &["own"], &["x", "z"]] {
-                let list: Vec<Cow<'_, str>> = list.iter().map(|name| (*name).into()).collect();
-                let puller = Puller::created("ns", &list, "default", how);
-                let used = puller.pull_secrets(puller.account().map(|_| &account));
-                let added = missing(how, &list, &account);
-                let mut has: Vec<&str> = list.iter().map(|name| &**name).chain(added).collect();
-                has.retain(|name| !name.is_empty());
-                let mut seen = HashSet::new();
-                has.retain(|name| seen.insert(*name));
-                assert_eq!(used, has, "{how:?} {list:?}");
-            }
+    fn additions_are_missing_allowed_and_each_once() {
+        use PullSecrets::{Fill, Matching, Merge, None};
+        let (a, z, e) = ("always a", "always z", "extra e");
+        let (if_a, if_z) = ("matching a", "matching z");
+        let extra = ["e", "own", "e", "z", ""].map(String::from);
+        for (how, names, extra, mountable_only, expected) in [
+            (None, &["own"][..], &[][..], false, &[][..]),
+            (None, &["own"], &extra, false, &[e, "extra z"]),
+            (None, &["own"], &extra, true, &["extra z"]),
+            (Fill, &["own"], &[], false, &[]),
+            (Fill, &["own"], &extra, false, &[e, "extra z"]),
+            (
+                Fill,
+                &[],
+                &extra,
+                false,
+                &[a, "always own", "always ", a, z, e],
+            ),
+            (Merge, &["own"], &[], false, &[a, z]),
+            (Merge, &["own"], &[], true, &[a, z]),
+            (Merge, &["own"], &extra, false, &[a, z, e]),
+            (Merge, &["own"], &extra, true, &[a, z]),
+            (Matching, &["own"], &extra, false, &[if_a, if_z, e]),
+            (Matching, &["own", "a", "z", "e"], &extra, false, &[]),
+        ] {
+            let (rules, account) = (Rules { how, extra }, account(mountable_only));
+            let found = additions(rules, names, &account);
+            let found: Vec<_> = found
+                .iter()
+                .map(|PullSecret { name, when }| format!("{when:?} {name}").to_lowercase())
+                .collect();
+            assert_eq!(found, expected, "{how:?} {names:?} {extra:?}");
+            assert!(asks(rules, &cows(names), Option::None) || found.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_additions_explain_is_given_back() {
+        let extra = ["e", "f"].map(String::from);
+        for (how, stored, given_back) in [
+            (PullSecrets::Merge, &["own", "a", "z"][..], true),
+            (PullSecrets::Merge, &["own", "a", "z", "f"], true),
+            (PullSecrets::Merge, &["own", "a"], false),
+            (PullSecrets::Merge, &["own", "a", "z", "f", "e"], false),
+            (PullSecrets::Merge, &["other", "a", "z"], false),
+            (PullSecrets::Matching, &["own", "a", "z"], true),
+            (PullSecrets::Matching, &["own", "z", "e"], true),
+            (PullSecrets::Matching, &["own", "f"], true),
+            (PullSecrets::Matching, &["own", "z", "a"], false),
+            (PullSecrets::Matching, &["own", "a", "x"], false),
+            (PullSecrets::None, &["own", "e"], true),
+            (PullSecrets::None, &["own", "a"], false),
+        ] {
+            let (rules, account) = (Rules { how, extra: &extra }, account(false));
+            let (names, stored) = (cows(&["own"]), cows(stored));
+            let additions = additions(rules, &names, &account);
+            let expected = given_back.then(|| stored[1..].to_vec());
+            let added = added(&names, &stored, &additions).map(|added| cows(&added));
+            assert_eq!(added, expected, "{how:?} {stored:?}");
+            assert!(asks(rules, &names, Some(&stored)) || !given_back);
         }
     }
 }

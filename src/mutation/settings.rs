@@ -53,6 +53,8 @@ pub enum PullSecrets {
     /// What is missing is appended; the Pod's own entries and their order stay.
     #[default]
     Merge,
+    /// The same, but only of the Secrets that hold an entry for one of the Pod's images.
+    Matching,
 }
 
 /// Images that are not pinned by default: no look-up, no warning.
@@ -161,6 +163,9 @@ pub struct Settings {
     pub pin: Pin,
     /// Pull secrets.
     pub pull_secrets: PullSecrets,
+    /// Names of further pull secrets, which a Pod gets where its namespace has them and they hold an entry for one of
+    /// its images.
+    pub extra_pull_secrets: Vec<String>,
     /// Namespaces in which nothing is ever changed.
     pub excluded_namespaces: Vec<String>,
 }
@@ -173,6 +178,7 @@ impl Default for Settings {
             always: Always::default(),
             pin: Pin::default(),
             pull_secrets: PullSecrets::default(),
+            extra_pull_secrets: Vec::new(),
             excluded_namespaces: ["kube-system", "kube-node-lease"]
                 .map(String::from)
                 .to_vec(),

@@ -8,7 +8,8 @@ use crate::workload::{List, Presence, Text};
 use super::draft::{Image, Planned, pod};
 use super::edit::{Change, Edit, Field, place};
 use super::notes::{annotation_value, warnings};
-use super::{Account, Action, Draft, Mode, Record, json_patch, pull_secrets};
+use super::pull_secrets::{added, additions};
+use super::{Account, Action, Draft, Mode, Record, When, json_patch};
 
 /// The answers to a draft's questions.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub struct Facts {
     pub digests: Vec<Result<Digest, Failure>>,
     /// The account, if it was asked for and is known.
     pub account: Option<Arc<Account>>,
+    /// Those of [`Draft::conditional_pull_secrets`] that the Pod gets.
+    pub matching: Vec<String>,
     /// What else the user has to know: sentences.
     pub remarks: Vec<String>,
 }
@@ -39,7 +42,7 @@ pub struct Outcome<'r> {
     pub edits: Vec<Edit<'r>>,
     /// Whether the edits are made.
     pub mode: Mode,
-    /// What the user is told: at most 4096 characters, 256 each
+    /// What the user is told, within the limits of the API server
     /// (`staging/src/k8s.io/apiserver/pkg/endpoints/filters/warning.go`).
     pub warnings: Vec<String>,
     /// What the auditor is told. The keys are parts of qualified names.
@@ -66,7 +69,7 @@ impl<'r> Draft<'r> {
             record.keep(planned, image.as_ref());
             edits.extend(slot_edits(planned, image));
         }
-        edits.extend(self.pull_secrets(facts.account.as_deref()));
+        edits.extend(self.pull_secrets(facts));
         edits.extend(self.annotation(&record));
         match self.settings.mode {
             Mode::Enforce if !failures.denied.is_empty() => denied(&failures, &facts.remarks),
@@ -75,24 +78,20 @@ impl<'r> Draft<'r> {
         }
     }
 
-    fn pull_secrets(&self, account: Option<&Account>) -> Option<Edit<'r>> {
+    fn pull_secrets(&self, facts: &Facts) -> Option<Edit<'r>> {
         let template = self.review.object.templates.first()?;
-        let (list, account) = (&template.spec.pull_secrets, account?);
+        let (list, account) = (&template.spec.pull_secrets, facts.account.as_deref()?);
         let names = list.names()?;
-        let missing = pull_secrets::missing(self.settings.pull_secrets, names, account);
-        if !self.scope.pull_secrets {
-            // Pull secrets of a stored Pod are immutable: they can but be given back.
-            let stored = pod(self.review.old.as_ref()?, self.review.class)?
-                .pull_secrets
-                .names()?;
-            if !stored.iter().map(|name| &**name).eq(names
-                .iter()
-                .map(|name| &**name)
-                .chain(missing.iter().copied()))
-            {
-                return None;
-            }
-        }
+        let mut additions = additions(self.settings.pull_secret_rules(), names, account);
+        let missing: Vec<&str> = if self.scope.pull_secrets {
+            additions.retain(|secret| {
+                secret.when == When::Always || facts.matching.iter().any(|name| name == secret.name)
+            });
+            additions.iter().map(|secret| secret.name).collect()
+        } else {
+            let stored = pod(self.review.old.as_ref()?, self.review.class)?;
+            added(names, stored.pull_secrets.names()?, &additions)?
+        };
         if missing.is_empty() {
             return None;
         }

@@ -497,6 +497,7 @@ fn of_ephemeral_containers_only_new_ones_change() {
 fn pull_secrets_of_a_stored_pod_are_given_back() {
     let account = Some(Account {
         pull_secrets: vec!["b".into(), "c".into()],
+        ..Account::default()
     });
     let with = |names: &[&str]| {
         let mut pod = pod(&pinned("app", "user"));

@@ -7,8 +7,10 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::attempts::{Attempts, Means};
 use super::purse::Purse;
-use crate::credentials::{Credential, Keyring, candidates};
+use crate::config::{Credentials, Patterns};
+use crate::credentials::{Keyring, PatternMatch, Providers, pattern_candidates};
 use crate::image::{Digest, Reference};
 use crate::mutation::{Action, Errors, Failure, Question};
 use crate::registry::{Class, Error, Image, Resolver};
@@ -16,24 +18,23 @@ use crate::registry::{Class, Error, Image, Resolver};
 /// How many look-ups of one review may be under way at once. A Pod has a handful of images; this bounds a hostile one.
 pub(super) const AT_ONCE: usize = 64;
 
-/// How many credentials are tried for one image. A pull secret has one entry for a registry; this bounds a hostile one.
-const CREDENTIALS: usize = 32;
-/// How many of the credentials that were tried are named.
-const NAMED: usize = 2;
-
-/// A digest, or why there is none.
-type Answer = Result<Digest, Failure>;
-
-/// An answer, and what else the user has to know of it: a sentence.
-type Remarked = (Answer, Option<String>);
+/// What comes of a question.
+pub(super) struct Answer {
+    /// A digest, or why there is none.
+    pub(super) digest: Result<Digest, Failure>,
+    /// What the user should know besides: sentences.
+    pub(super) remarks: Vec<String>,
+}
 
 /// One question on its way to the registry.
 pub(super) struct LookUp<'q> {
     written: Reference<'q>,
     image: Image<'q>,
-    credentials: Vec<Credential>,
+    attempts: Attempts,
     fresh: bool,
     purse: &'q Purse,
+    configured: &'q Keyring,
+    rules: &'q Credentials,
     errors: &'q Errors,
 }
 
@@ -42,28 +43,27 @@ pub(super) async fn answer<'q>(
     look_ups: impl Iterator<Item = LookUp<'q>>,
     resolver: &Resolver,
     deadline: Instant,
-) -> (Vec<Answer>, Vec<String>) {
+) -> Vec<Answer> {
     let mut missing = Vec::new();
     let known = |(index, look_up): (usize, LookUp<'q>)| {
         look_up.known(resolver).unwrap_or_else(|| {
             let action = look_up.errors.timed_out;
             missing.push((index, look_up));
-            let why = "there was no time left to look it up".to_owned();
-            (Err(Failure { why, action }), None)
+            let why = "there was no time left to look it up";
+            Answer::none(why, action)
         })
     };
-    let mut answers: Vec<Remarked> = look_ups.enumerate().map(known).collect();
+    let mut answers: Vec<_> = look_ups.enumerate().map(known).collect();
     if !missing.is_empty() {
         ask(missing, &mut answers, resolver, deadline).await;
     }
-    let (answers, remarks): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
-    (answers, remarks.into_iter().flatten().collect())
+    answers
 }
 
 /// Asks the registries.
 async fn ask(
     missing: Vec<(usize, LookUp<'_>)>,
-    answers: &mut [Remarked],
+    answers: &mut [Answer],
     resolver: &Resolver,
     deadline: Instant,
 ) {
@@ -85,110 +85,188 @@ async fn ask(
     }
 }
 
+impl Answer {
+    fn none(why: impl Into<String>, action: Action) -> Self {
+        let why = why.into();
+        Self {
+            digest: Err(Failure { why, action }),
+            remarks: Vec::new(),
+        }
+    }
+}
+
 impl<'q> LookUp<'q> {
-    /// Looks the image up as its puller would pull it: with its pull secrets, then with those of the configuration.
+    /// Looks the image up as its puller would pull it, and in what other ways the rules say: `attempts`.
     pub(super) fn new(
         question: &Question<'q>,
         purse: &'q Purse,
-        configured: &Keyring,
+        configured: &'q Keyring,
+        providers: &Providers,
+        rules: &'q Credentials,
         errors: &'q Errors,
     ) -> Self {
         let reference = &question.image;
-        let credentials = if purse.keyrings.is_empty() && configured.is_empty() {
-            Vec::new()
-        } else {
-            let secrets = purse.keyrings.iter().map(|keyring| &**keyring);
-            candidates(secrets, configured, &reference.repository())
-                .into_iter()
-                .take(CREDENTIALS)
-                .cloned()
-                .collect()
-        };
         let image = Image {
             registry: reference.domain().into(),
             repository: reference.path(),
             // An image without a digest always has a tag.
             tag: reference.tag().unwrap_or("latest").into(),
         };
+        let repository = || reference.repository();
         Self {
             written: question.image,
             image,
-            credentials,
+            attempts: Attempts::new(&purse.keyrings, configured, providers, rules, repository),
             fresh: question.fresh,
             purse,
+            configured,
+            rules,
             errors,
         }
     }
 
     /// The answer that is remembered, if that is recent enough.
-    fn known(&self, resolver: &Resolver) -> Option<Remarked> {
+    fn known(&self, resolver: &Resolver) -> Option<Answer> {
+        if let Some(why) = &self.purse.broken {
+            return Some(Answer::none(why, self.errors.unauthorized));
+        }
         if self.fresh {
             return None;
         }
-        let answer = resolver.cached(&self.image, &self.credentials);
-        answer.map(|answer| self.settle(resolver, answer))
+        let answer = resolver.cached(&self.image, &self.attempts.credentials);
+        answer.map(|answer| self.settle(answer, resolver))
     }
 
-    async fn run(&self, resolver: &Resolver, deadline: Instant) -> Remarked {
+    async fn run(&self, resolver: &Resolver, deadline: Instant) -> Answer {
+        let credentials = &self.attempts.credentials;
         let answer = resolver
-            .resolve(&self.image, &self.credentials, self.fresh, deadline)
+            .resolve(&self.image, credentials, self.fresh, deadline)
             .await;
-        self.settle(resolver, answer)
+        self.settle(answer, resolver)
     }
 
     /// The digest, else that of before if it may be used, else the error.
-    fn settle(&self, resolver: &Resolver, answer: Result<Digest, Arc<Error>>) -> Remarked {
+    fn settle(&self, answer: Result<Digest, Arc<Error>>, resolver: &Resolver) -> Answer {
         let error = match answer {
-            Ok(digest) => return (Ok(digest), None),
+            Ok(digest) => {
+                return Answer {
+                    digest: Ok(digest),
+                    remarks: self.remarks(resolver),
+                };
+            }
             Err(error) => error,
         };
+        let credentials = &self.attempts.credentials;
         if !self.fresh
-            && let Some(stale) = resolver.last_good(&self.image, &self.credentials, &error)
+            && let Some(stale) = resolver.last_good(&self.image, credentials, &error)
         {
             let remark = format!(
                 "surepull: image {} gets the digest that it had {} ago: {error}",
                 self.written,
                 in_words(stale.age)
             );
-            return (Ok(stale.digest), Some(remark));
+            return Answer {
+                digest: Ok(stale.digest),
+                remarks: vec![remark],
+            };
         }
-        (Err(self.explain(&error)), None)
+        self.failed(&error)
     }
 
-    /// An error as a sentence for the user, with what was tried and the remedy.
-    fn explain(&self, error: &Error) -> Failure {
-        let remedy = match (self.purse.remedy(error), self.tried(error)) {
-            (Some(unread), None) => unread,
-            (Some(unread), Some(tried)) => format!("{tried}; {unread}"),
-            (None, Some(tried)) if error.class() == Class::Unauthorized => {
-                format!("{tried}; check that the image exists and that these may read it")
-            }
-            (None, Some(tried)) => format!("{tried}; {}", error.remedy()),
-            (None, None) => error.remedy().to_owned(),
+    /// What to say of an image that was found: that the kubelet would not have found it, for one.
+    fn remarks(&self, resolver: &Resolver) -> Vec<String> {
+        let attempts = &self.attempts;
+        if !attempts.go_further() && self.purse.extras.is_empty() {
+            return Vec::new();
+        }
+        let Some(position) = resolver.accepted(&self.image, &attempts.credentials) else {
+            return Vec::new();
         };
-        Failure {
-            why: format!("{error}; {remedy}"),
-            action: action(self.errors, error.class()),
+        let name = self.name();
+        let remark = match attempts.means(position) {
+            Means::Kubelet => None,
+            Means::Documented(entry) => Some(format!(
+                "surepull: {name} is found only with {entry}; the kubelet would not use that for this image and may fail to pull it"
+            )),
+            Means::IdentityToken(source) => Some(format!(
+                "surepull: {name} is found only by the identity token of {source}; the kubelet knows no identity tokens and may fail to pull it"
+            )),
+            Means::Anonymous => Some(format!(
+                "surepull: {name} is found only without credentials; the kubelet would try {} and then fail to pull it",
+                attempts.kubelets()
+            )),
+        };
+        let mut remarks: Vec<String> = remark.into_iter().collect();
+        // The nodes need not have the files that did it.
+        let accepted = attempts.credentials.get(position);
+        if accepted.is_some_and(|one| !one.is_anonymous()) && !self.is_pulled_with_a_secret() {
+            remarks.extend(self.extra_remedies());
+        }
+        remarks
+    }
+
+    /// An error as a sentence for the user, with the credentials tried and the remedy.
+    fn failed(&self, error: &Error) -> Answer {
+        let class = error.class();
+        let action = action(self.errors, class);
+        if !class.may_depend_on_credential() {
+            return Answer::none(format!("{error}; {}", error.remedy()), action);
+        }
+        let remedy = self.purse.remedy();
+        let remedy = remedy.as_deref().unwrap_or(error.remedy());
+        let why = format!("{error}, tried {}; {remedy}", self.attempts.tried());
+        let mut remarks = self.strangers();
+        remarks.extend(self.extra_remedies());
+        Answer {
+            remarks,
+            ..Answer::none(why, action)
         }
     }
 
-    /// Which credentials there were to try, by where they were found, where that may be why it failed.
-    fn tried(&self, error: &Error) -> Option<String> {
-        if self.credentials.is_empty() || !error.class().may_depend_on_credential() {
-            return None;
+    /// What would make pull secrets of the configuration useful for this image.
+    fn extra_remedies(&self) -> impl Iterator<Item = String> {
+        let extras = self.purse.extras.iter();
+        extras.filter_map(|extra| extra.remedy(&self.image))
+    }
+
+    /// Whether a pull secret of the Pods holds an entry for the image.
+    fn is_pulled_with_a_secret(&self) -> bool {
+        let repository = self.repository();
+        let mut secrets = self.purse.keyrings.iter();
+        secrets.any(|keyring| !keyring.lookup(&repository).is_empty())
+    }
+
+    /// The entries that would name the image in the grammar that is not in effect: told to the user, or for files, which
+    /// are not the user's, to the operator.
+    fn strangers(&self) -> Vec<String> {
+        if self.rules.patterns == Patterns::Documented {
+            return Vec::new();
         }
-        let mut sources: Vec<&str> = Vec::new();
-        for credential in &self.credentials {
-            if !sources.contains(&&*credential.source) {
-                sources.push(&credential.source);
-            }
+        let name = self.name();
+        let repository = self.repository();
+        let secrets = self.purse.keyrings.iter().map(|keyring| &**keyring);
+        let remark = |entry: &PatternMatch<'_>| {
+            format!(
+                "{entry} matches {name} by the documented patterns only: for the kubelet a `*` stays within one label of the host, and `?`, `[` and `\\` are no patterns; name each host"
+            )
+        };
+        for entry in pattern_candidates([self.configured], &repository) {
+            tracing::warn!("{}", remark(&entry));
         }
-        let more = sources.len().saturating_sub(NAMED);
-        let named = sources[..sources.len() - more].join(", ");
-        Some(match more {
-            0 => format!("tried with {named}"),
-            more => format!("tried with {named} and {more} more"),
-        })
+        let told = pattern_candidates(secrets, &repository);
+        told.iter()
+            .map(|entry| format!("surepull: {}", remark(entry)))
+            .collect()
+    }
+
+    /// What entries are matched against.
+    fn repository(&self) -> String {
+        format!("{}/{}", self.image.registry, self.image.repository)
+    }
+
+    /// The image, for messages.
+    fn name(&self) -> String {
+        format!("{}:{}", self.repository(), self.image.tag)
     }
 }
 

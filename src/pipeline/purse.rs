@@ -5,14 +5,15 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
+use super::extra::Extra;
 use crate::cluster::{Answer, Cluster, Unreadable};
+use crate::config::{Credentials, Patterns};
 use crate::credentials::Keyring;
-use crate::mutation::{AccountQuestion, Puller, clean};
-use crate::registry::Error;
+use crate::mutation::{AccountQuestion, PullSecret, Puller, When, clean};
 
 /// Of how many templates of one object the pull secrets are read, and how many of each: more than anybody has use for.
 const TEMPLATES: usize = 16;
-const PULL_SECRETS: usize = 32;
+pub(super) const PULL_SECRETS: usize = 32;
 
 /// How many characters of a name the user is told: as many as an object's name can have.
 pub(super) const NAME: usize = 253;
@@ -29,20 +30,25 @@ pub(super) struct Purse {
     pub(super) keyrings: Vec<Arc<Keyring>>,
     /// What could not be read, each a clause for the user.
     unread: Vec<String>,
-    /// What makes the kubelet fail, each a sentence for the user.
+    /// What the Pods get from the configuration, whether it is of use or not.
+    pub(super) extras: Vec<Extra>,
+    /// What makes the kubelet fail, and what is risky, each a sentence for the user.
     remarks: Vec<String>,
+    /// Why there is no look-up at all, if the kubelet's failure is to count.
+    pub(super) broken: Option<String>,
 }
 
 /// A purse for each puller.
 pub(super) async fn purses(
     cluster: &dyn Cluster,
     pullers: &[Puller<'_>],
+    rules: &Credentials,
     deadline: Instant,
 ) -> Vec<Purse> {
     let now = Instant::now();
     let until = now + deadline.saturating_duration_since(now) / SHARE;
     let few = pullers.iter().take(TEMPLATES);
-    let mut purses = join_all(few.map(|puller| Purse::of(cluster, puller, until))).await;
+    let mut purses = join_all(few.map(|puller| Purse::of(cluster, puller, rules, until))).await;
     purses.resize_with(pullers.len(), || Purse {
         unread: vec![
             "this object has too many templates to read the pull secrets of all".to_owned(),
@@ -53,7 +59,12 @@ pub(super) async fn purses(
 }
 
 impl Purse {
-    async fn of(cluster: &dyn Cluster, puller: &Puller<'_>, until: Instant) -> Self {
+    async fn of(
+        cluster: &dyn Cluster,
+        puller: &Puller<'_>,
+        rules: &Credentials,
+        until: Instant,
+    ) -> Self {
         let mut purse = Self::default();
         let account = match puller.account() {
             Some(question) => {
@@ -64,21 +75,21 @@ impl Purse {
             }
             None => None,
         };
-        let names = puller.pull_secrets(account.as_deref());
-        let namespace = puller.namespace;
-        let read = |name| in_time(until, cluster.pull_secret(namespace, name));
-        let few = names.iter().take(PULL_SECRETS);
-        for (secret, name) in join_all(few.map(|name| read(name)))
-            .await
-            .into_iter()
-            .zip(&names)
+        if let Some(account) = &account
+            && puller.is_refused_extras(account)
         {
-            match secret {
-                Ok(keyring) => purse.keyrings.push(keyring),
-                Err(why) => purse.miss_pull_secret(namespace, name, &why),
-            }
+            purse.unread.push("the ServiceAccount enforces mountable secrets, so that its Pods get no others of `extraPullSecrets`; add them to its imagePullSecrets".to_owned());
         }
-        if names.len() > PULL_SECRETS {
+        let secrets = puller.pull_secrets(account.as_deref());
+        let namespace = puller.namespace;
+        let few = &secrets[..secrets.len().min(PULL_SECRETS)];
+        let read = few
+            .iter()
+            .map(|secret| in_time(until, cluster.pull_secret(namespace, secret.name)));
+        for (secret, answer) in few.iter().zip(join_all(read).await) {
+            purse.take(namespace, *secret, answer, rules);
+        }
+        if secrets.len() > PULL_SECRETS {
             purse
                 .unread
                 .push(format!("only {PULL_SECRETS} pull secrets are read"));
@@ -86,15 +97,67 @@ impl Purse {
         purse
     }
 
-    fn miss_pull_secret(&mut self, namespace: &str, name: &str, why: &Unreadable) {
-        let name = clean(name, NAME);
+    fn take(
+        &mut self,
+        namespace: &str,
+        secret: PullSecret<'_>,
+        answer: Answer<Keyring>,
+        rules: &Credentials,
+    ) {
+        let PullSecret { name, when } = secret;
+        let is_known = match &answer {
+            Ok(_)
+            | Err(
+                Unreadable::NotFound
+                | Unreadable::WrongType
+                | Unreadable::Empty(_)
+                | Unreadable::TooManyEntries
+                | Unreadable::Malformed(_),
+            ) => true,
+            Err(_) => false,
+        };
+        if when == When::Extra && is_known {
+            self.extras.push(Extra {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                keyring: answer.clone(),
+            });
+        }
+        match answer {
+            Ok(keyring) => self.add(keyring, rules.patterns),
+            Err(_) if when == When::Extra && is_known => {}
+            Err(why) => self.miss_pull_secret(namespace, secret, &why, rules),
+        }
+    }
+
+    fn add(&mut self, keyring: Arc<Keyring>, patterns: Patterns) {
+        // What the kubelet cannot match is told where it explains a failed look-up.
+        if patterns == Patterns::Documented {
+            let remarks = keyring.pattern_remarks(patterns);
+            let remarks = remarks.iter().map(|remark| format!("surepull: {remark}"));
+            self.remarks.extend(remarks);
+        }
+        self.keyrings.push(keyring);
+    }
+
+    fn miss_pull_secret(
+        &mut self,
+        namespace: &str,
+        secret: PullSecret<'_>,
+        why: &Unreadable,
+        rules: &Credentials,
+    ) {
+        let (name, when) = (clean(secret.name, NAME), secret.when);
         let clause =
             format!("pull secret {name:?} of namespace {namespace} could not be read: {why}");
-        // The kubelet does not pass over that one, so it matters whatever the registry says.
-        if let Unreadable::Malformed(_) = why {
-            self.remarks.push(format!("surepull: {clause}"));
-        } else {
-            self.unread.push(clause);
+        match why {
+            // The kubelet does not pass over that one, so it matters whatever the registry says.
+            Unreadable::Malformed(_) if when != When::Always => self.unread.push(clause),
+            Unreadable::Malformed(_) if rules.skip_broken_pull_secrets => {
+                self.remarks.push(format!("surepull: {clause}"));
+            }
+            Unreadable::Malformed(_) => self.broken = Some(clause),
+            _ => self.unread.push(clause),
         }
     }
 
@@ -109,23 +172,16 @@ impl Purse {
         }
     }
 
-    /// What may help against this error, where a pull secret is missing that could have made a difference.
-    pub(super) fn remedy(&self, error: &Error) -> Option<String> {
-        let may_help = error.class().may_depend_on_credential();
+    /// The pull secrets that are missing, and could have made a difference.
+    pub(super) fn remedy(&self) -> Option<String> {
         let reasons = &self.unread[..self.unread.len().min(REASONS)];
-        (may_help && !reasons.is_empty()).then(|| reasons.join("; "))
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 
-/// What there is to say of all purses, each once.
-pub(super) fn remarks(purses: &[Purse]) -> Vec<String> {
-    let mut remarks = Vec::new();
-    for remark in purses.iter().flat_map(|purse| &purse.remarks) {
-        if !remarks.contains(remark) {
-            remarks.push(remark.clone());
-        }
-    }
-    remarks
+/// What there is to say of all purses.
+pub(super) fn remarks(purses: &[Purse]) -> impl Iterator<Item = &String> {
+    purses.iter().flat_map(|purse| &purse.remarks)
 }
 
 /// The answer, if it comes in time.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::cluster::{Answer, Given};
-use crate::mutation::{AccountQuestion, PullSecrets};
+use crate::mutation::{Account, AccountQuestion, PullSecrets};
 use crate::workload::{Kinds, Operation, Survey};
 
 /// The review of a Pod that is created in namespace `ns`.
@@ -41,6 +41,7 @@ async fn a_pod_gets_the_pull_secrets_of_its_own_account() {
     let mut cluster = Given::default();
     let account = |name: &str| Account {
         pull_secrets: vec![name.to_owned()],
+        ..Account::default()
     };
     cluster.add_account("ns", "default", account("a"));
     cluster.add_account("ns", "builder", account("b"));

@@ -5,7 +5,7 @@ use std::fmt;
 use secrecy::ExposeSecret;
 use sha2::{Digest as _, Sha256};
 
-use crate::credentials::Credential;
+use crate::credentials::{Credential, CredentialKind};
 
 /// Whose an answer is: nobody's in particular, or a keyed hash of the credentials in their order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,16 +32,24 @@ impl Audiences {
         Ok(Self(key))
     }
 
-    /// The audience of these credentials. Where they were found makes no difference.
+    /// The audience of these credentials. Where they were found makes no difference. Those of credential providers are
+    /// not asked for: they are for all who may use them, and change where the audience does not.
     pub(super) fn of(&self, credentials: &[Credential]) -> Audience {
         if credentials.is_empty() {
             return Audience(None);
         }
         let mut hash = Sha256::new_with_prefix(self.0);
         for credential in credentials {
+            let (kind, token): (_, &[u8]) = match &credential.kind {
+                CredentialKind::Login => (0, &[]),
+                CredentialKind::Providers => (1, &[]),
+                CredentialKind::Identity(token) => (2, token.expose_secret()),
+            };
+            hash.update([kind]);
             for part in [
                 credential.username.expose_secret(),
                 credential.password.expose_secret(),
+                token,
             ] {
                 hash.update((part.len() as u64).to_le_bytes());
                 hash.update(part);

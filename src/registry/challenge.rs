@@ -202,6 +202,25 @@ mod tests {
                 &[r#"Bearer realm="https://a/t" service="s""#],
                 bearer("https://a/t", Some("s"), None),
             ),
+            (
+                &[r#"Basic realm="Registry", Bearer realm="https://a/t",service="s,t", Negotiate"#],
+                bearer("https://a/t", Some("s,t"), None),
+            ),
+            (
+                &[r#"Negotiate, Bearer realm="https://a/t" , , scope="x" ,Basic"#],
+                bearer("https://a/t", None, Some("x")),
+            ),
+            (
+                &["NTLM TlRMTVNTUAAB/+==, BASIC realm=x", "Bearer service=s"],
+                Some(Challenge::Basic),
+            ),
+            (
+                &[
+                    r#"Bearer error="invalid_token""#,
+                    r#"Bearer realm="https://a/t",error="a, Basic realm=\"x\"""#,
+                ],
+                bearer("https://a/t", None, None),
+            ),
             (&["Basic"], Some(Challenge::Basic)),
             (&["Digest realm=\"x\",nonce=\"y\""], None),
             (&["Bearer service=\"s\""], None),

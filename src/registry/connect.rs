@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Uri;
 use http::uri::Scheme;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -56,7 +56,7 @@ pub(super) type IsOwn = Arc<dyn Fn(&Origin) -> bool + Send + Sync>;
 /// A pool of connections with the same trust.
 #[derive(Clone)]
 pub(super) struct Wire {
-    pub(super) client: Client<Connector, Empty<Bytes>>,
+    pub(super) client: Client<Connector, Full<Bytes>>,
     /// How long an answer may take to begin, and again to end.
     pub(super) limit: Duration,
 }

@@ -2,11 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use secrecy::zeroize::Zeroizing;
 use tokio::time::timeout;
 
 use super::connect::{Origin, Refusal, TooSlow, Wire};
@@ -18,9 +23,8 @@ const REDIRECT_LIMIT: usize = 3;
 const ERROR_BODY_LIMIT: usize = 64 << 10;
 
 /// A question.
-#[derive(Clone, Debug)]
 pub(super) struct Ask<'a> {
-    /// `HEAD` or `GET`.
+    /// `HEAD` or `GET`, or `POST` for a form.
     pub(super) method: Method,
     /// The absolute URL.
     pub(super) url: Uri,
@@ -28,6 +32,8 @@ pub(super) struct Ask<'a> {
     pub(super) accept: &'static str,
     /// Goes to this URL's origin, and nowhere else.
     pub(super) authorization: Option<&'a HeaderValue>,
+    /// A form with secrets, which goes to this URL, and nowhere else.
+    pub(super) form: Option<Bytes>,
     /// Who is asked, for messages: `the registry` or `the token service`.
     pub(super) whom: &'static str,
 }
@@ -43,6 +49,8 @@ pub(super) struct Reply {
     /// How long it may take to end.
     limit: Duration,
     whom: &'static str,
+    /// What was sent to get it.
+    authorization: Option<HeaderValue>,
 }
 
 impl Wire {
@@ -68,7 +76,11 @@ impl Wire {
                     body,
                     limit: self.limit,
                     whom: ask.whom,
+                    authorization: authorization.cloned(),
                 });
+            }
+            if ask.form.is_some() {
+                return Err(subject.refused(format!("{} redirects a secret elsewhere", ask.whom)));
             }
             url =
                 target(&url, response.headers().get(LOCATION)).map_err(
@@ -97,7 +109,7 @@ impl Wire {
         url: &Uri,
         authorization: Option<&HeaderValue>,
     ) -> Result<hyper::Response<Incoming>, Error> {
-        let mut request = Request::new(Empty::<Bytes>::new());
+        let mut request = Request::new(Full::new(ask.form.clone().unwrap_or_default()));
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = url.clone();
         let headers = request.headers_mut();
@@ -106,6 +118,10 @@ impl Wire {
             USER_AGENT,
             HeaderValue::from_static(concat!("surepull/", env!("CARGO_PKG_VERSION"))),
         );
+        if ask.form.is_some() {
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.insert(CONTENT_TYPE, form);
+        }
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }
@@ -153,16 +169,33 @@ impl Reply {
         }
     }
 
-    /// The error that this answer is, with the words of its body if it has any.
-    pub(super) async fn error(self, subject: &Subject) -> Error {
+    /// The error that this answer is, with the words of its body if it has any that repeat no secret.
+    pub(super) async fn error(mut self, subject: &Subject) -> Error {
         let (whom, status) = (self.whom, self.status);
+        let authorization = self.authorization.take();
         let retry_after = self.headers.get(RETRY_AFTER).and_then(retry_after);
         let said = match self.body(subject, ERROR_BODY_LIMIT).await {
-            Ok(body) => Said::from_body(&body),
-            Err(_) => Said::default(),
+            Ok(body) if !authorization.is_some_and(|sent| repeats(&body, &sent)) => {
+                Said::from_body(&body)
+            }
+            _ => Said::default(),
         };
         subject.status(whom, status, retry_after, said)
     }
+}
+
+/// Whether a body has the token that was sent, or the password: what is said there may be shown to who may not know them.
+fn repeats(body: &[u8], authorization: &HeaderValue) -> bool {
+    let has =
+        |secret: &[u8]| !secret.is_empty() && body.windows(secret.len()).any(|part| part == secret);
+    let value = authorization.as_bytes();
+    let space = value.iter().position(|byte| *byte == b' ');
+    let token = space.map_or(value, |space| &value[space + 1..]);
+    let pair = BASE64_STANDARD.decode(token).map(Zeroizing::new);
+    let password = pair
+        .iter()
+        .flat_map(|pair| pair.splitn(2, |byte| *byte == b':'));
+    has(token) || password.skip(1).any(has)
 }
 
 fn failure(

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{
+    Mutex as AsyncMutex, OnceCell, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore,
+};
 use tokio::time::{Instant, timeout};
 
 use super::cache::{Answer, Entry, Key};
 use super::error::Subject;
 use super::lookup::Lookup;
-use super::{Inner, LOOKUP_LIMIT};
+use super::{Inner, LOOKUP_LIMIT, PROVIDERS_LIMIT};
 use crate::credentials::Credential;
 
 /// How many look-ups may be under way, those that wait for their registry included. They outlive whoever waits for them:
@@ -112,6 +114,9 @@ impl Flight {
             metrics: &self.inner.metrics,
             subject: &subject,
             verify: self.inner.verify,
+            providers: &self.inner.providers,
+            providers_until: began + PROVIDERS_LIMIT,
+            provided: OnceCell::new(),
         };
         let answer = match self.inner.routes.objection(image) {
             Some(why) => Ok(Err(subject.refused(why))),

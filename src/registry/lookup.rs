@@ -2,9 +2,11 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
-use tokio::time::sleep;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
 
 use super::audience::{Audience, Audiences};
+use super::cache::Key;
 use super::connect::{Origin, Wire};
 use super::error::{Error, Subject};
 use super::exchange::{Ask, Reply};
@@ -14,7 +16,7 @@ use super::metrics::Metrics;
 use super::route::{Route, Target};
 use super::token::{self, GrantKey, Grants};
 use super::{Image, challenge};
-use crate::credentials::Credential;
+use crate::credentials::{Credential, CredentialKind, Providers};
 use crate::image::Digest;
 
 /// How long a manifest may be (distribution specification, "Pushing Manifests").
@@ -33,6 +35,11 @@ pub(super) struct Lookup<'a> {
     pub(super) subject: &'a Subject,
     /// Whether a digest is asked for, too.
     pub(super) verify: bool,
+    pub(super) providers: &'a Providers,
+    /// When credential providers have to have answered.
+    pub(super) providers_until: Instant,
+    /// What they have answered to this look-up.
+    pub(super) provided: OnceCell<Vec<Credential>>,
 }
 
 impl Lookup<'_> {
@@ -69,42 +76,69 @@ impl Lookup<'_> {
         answer
     }
 
-    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); and then,
-    /// unlike the kubelet, nobody's: an outdated pull secret must not keep a public image from being pinned.
+    /// Tries every credential in turn, whatever the error, as the kubelet does (`kuberuntime_image.go`); without any,
+    /// once without.
     async fn try_credentials(
         &self,
         target: &Target<'_>,
         origin: &Origin,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
-        let named = credentials
-            .iter()
-            .map(|credential| Some(credential).filter(|one| !is_empty(one)));
-        // An entry without user name and password is an anonymous attempt already.
-        let anonymous = if credentials.iter().any(is_empty) {
-            None
-        } else {
-            Some(None)
-        };
+        let anonymous = credentials.is_empty().then_some(None);
         let mut telling: Option<Error> = None;
         let mut retries = Retries::new();
-        for credential in named.chain(anonymous) {
-            let answer = self
-                .try_credential(target, origin, credential, &mut retries)
-                .await;
-            let error = match answer {
-                Ok(digest) => return Ok(digest),
-                Err(error) if error.may_depend_on_credential() => error,
-                Err(error) => return Err(error),
-            };
-            // The first that is more than a refused credential says most: that an account finds nothing, for one.
-            let says_more = !error.is_about_authorization();
-            match &telling {
-                Some(first) if !(first.is_about_authorization() && says_more) => {}
-                _ => telling = Some(error),
+        for (position, credential) in credentials.iter().map(Some).chain(anonymous).enumerate() {
+            for one in self.expanded(position, credential).await {
+                let one = one.filter(|one| !one.is_anonymous());
+                let answer = self.try_credential(target, origin, one, &mut retries).await;
+                let error = match answer {
+                    Ok(digest) => {
+                        let key = Key::new(self.image, self.audiences.of(credentials));
+                        self.grants.remember_position(key, position);
+                        return Ok(digest);
+                    }
+                    Err(error) if error.may_depend_on_credential() => error,
+                    Err(error) => return Err(error),
+                };
+                // The first that is more than a refused credential says most: that an account finds nothing, for one.
+                let says_more = !error.is_about_authorization();
+                match &telling {
+                    Some(first) if !(first.is_about_authorization() && says_more) => {}
+                    _ => telling = Some(error),
+                }
             }
         }
         Err(telling.unwrap_or_else(|| self.subject.unreachable("nothing was tried")))
+    }
+
+    /// What is tried for a credential: itself, or those that the providers have. Where they have none and nothing comes
+    /// before them, the kubelet tries without.
+    async fn expanded<'c>(
+        &'c self,
+        position: usize,
+        credential: Option<&'c Credential>,
+    ) -> Vec<Option<&'c Credential>> {
+        match credential.map(|credential| &credential.kind) {
+            Some(CredentialKind::Providers) => {
+                let provided = self.provided.get_or_init(|| self.ask_providers()).await;
+                let without = (provided.is_empty() && position == 0).then_some(None);
+                provided.iter().map(Some).chain(without).collect()
+            }
+            _ => vec![credential],
+        }
+    }
+
+    /// What the credential providers have for the image.
+    async fn ask_providers(&self) -> Vec<Credential> {
+        let Image {
+            registry,
+            repository,
+            ..
+        } = self.image;
+        let name = format!("{registry}/{repository}");
+        self.providers
+            .credentials(&name, self.providers_until)
+            .await
     }
 
     /// Tries one credential, or none, where it has not been told to wait; and again where the failure may pass.
@@ -216,7 +250,7 @@ impl Lookup<'_> {
         let mut url = format!("{endpoint}/v2/{repository}/manifests/{reference}");
         if target.is_mirror {
             url.push_str("?ns=");
-            token::encode(&mut url, &self.image.registry);
+            token::encode(&mut url, self.image.registry.as_bytes());
         }
         url.parse()
             .map_err(|_| self.subject.refused("it does not name a registry's host"))
@@ -325,6 +359,7 @@ impl Attempt<'_> {
             url: url.clone(),
             accept: manifest::ACCEPT,
             authorization,
+            form: None,
             whom: "the registry",
         };
         let Lookup {
@@ -343,12 +378,6 @@ impl Attempt<'_> {
 
 fn header_digest(headers: &HeaderMap) -> Option<Digest> {
     Digest::parse(headers.get(CONTENT_DIGEST)?.to_str().ok()?).ok()
-}
-
-/// The runtime makes an anonymous attempt of such an entry.
-fn is_empty(credential: &Credential) -> bool {
-    use secrecy::ExposeSecret;
-    credential.username.expose_secret().is_empty() && credential.password.expose_secret().is_empty()
 }
 
 /// Whether a name can go into a URL as it is. References are parsed long before; this is the last line of defence

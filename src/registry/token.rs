@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderValue, Method, Uri};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, Uri};
 use moka::Expiry;
 use moka::sync::Cache;
 use secrecy::ExposeSecret;
@@ -15,11 +16,12 @@ use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
 use super::audience::Audience;
+use super::cache::Key;
 use super::challenge::Challenge;
 use super::connect::{Origin, Wire};
-use super::error::{Error, Subject};
+use super::error::{Error, Said, Subject};
 use super::exchange::Ask;
-use crate::credentials::Credential;
+use crate::credentials::{Credential, CredentialKind};
 
 /// How long the answer of a token service may be.
 const TOKEN_BODY_LIMIT: usize = 64 << 10;
@@ -32,9 +34,14 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// How many are remembered.
 const GRANT_COUNT: u64 = 10_000;
 
-/// Authorization headers that a registry accepted, for the time they last.
+/// What registries accepted.
 #[derive(Clone)]
-pub(super) struct Grants(Cache<GrantKey, Grant>);
+pub(super) struct Grants {
+    /// Authorization headers, for the time they last.
+    headers: Cache<GrantKey, Grant>,
+    /// The position of the credential that an image was found with, among those tried.
+    positions: Cache<Key, usize>,
+}
 
 /// For what a header may be used again: the same repository at the same endpoint with the same credential. Realm,
 /// service and scope follow from these, as the endpoint's last challenge named them.
@@ -72,24 +79,34 @@ impl Expiry<GrantKey, Grant> for Lifetime {
 
 impl Grants {
     pub(super) fn new() -> Self {
-        Self(
-            Cache::builder()
+        Self {
+            headers: Cache::builder()
                 .max_capacity(GRANT_COUNT)
                 .expire_after(Lifetime)
                 .build(),
-        )
+            positions: Cache::new(GRANT_COUNT),
+        }
+    }
+
+    /// Which of its credentials was accepted for an image the last time.
+    pub(super) fn position(&self, key: &Key) -> Option<usize> {
+        self.positions.get(key)
+    }
+
+    pub(super) fn remember_position(&self, key: Key, position: usize) {
+        self.positions.insert(key, position);
     }
 
     pub(super) fn get(&self, key: &GrantKey) -> Option<HeaderValue> {
-        self.0.get(key).map(|grant| grant.header)
+        self.headers.get(key).map(|grant| grant.header)
     }
 
     pub(super) fn remember(&self, key: &GrantKey, grant: Grant) {
-        self.0.insert(key.clone(), grant);
+        self.headers.insert(key.clone(), grant);
     }
 
     pub(super) fn forget(&self, key: &GrantKey) {
-        self.0.invalidate(key);
+        self.headers.invalidate(key);
     }
 }
 
@@ -126,41 +143,76 @@ pub(super) async fn answer(
             service,
             scope,
         } => {
-            let scope = scope.unwrap_or_else(|| format!("repository:{repository}:pull"));
-            let url = token_url(&realm, service.as_deref(), &scope)
-                .filter(|url| {
-                    url.authority()
-                        .is_some_and(|authority| !authority.as_str().contains('@'))
-                })
-                .ok_or_else(|| {
-                    subject.invalid("the registry names a token service without a usable URL")
-                })?;
-            let is_https = |url: &Uri| Origin::of(url).is_some_and(|origin| origin.is_https());
-            if is_https(endpoint) && !is_https(&url) {
-                return Err(subject.refused("the registry names a token service without TLS"));
-            }
+            let realm = Realm {
+                scope: scope.unwrap_or_else(|| format!("repository:{repository}:pull")),
+                url: realm,
+                service,
+            };
+            let identity = credential.and_then(|credential| match &credential.kind {
+                CredentialKind::Identity(token) => Some(token.expose_secret()),
+                CredentialKind::Login | CredentialKind::Providers => None,
+            });
+            let url = match identity {
+                Some(_) => realm.uri(),
+                None => realm.uri_with_query(),
+            };
+            let url = usable(subject, endpoint, url)?;
             let ask = Ask {
-                method: Method::GET,
+                method: identity.map_or(Method::GET, |_| Method::POST),
                 url,
                 accept: "application/json",
-                authorization: basic.as_ref(),
+                authorization: basic.as_ref().filter(|_| identity.is_none()),
+                form: identity.map(|token| realm.form(token)),
                 whom: "the token service",
             };
-            let reply = wire.ask(subject, ask).await?;
-            if !reply.status.is_success() {
-                return Err(match reply.error(subject).await {
-                    // It is the token service that is not there, not the image.
-                    Error::NotFound { .. } => {
-                        subject.invalid("the token service answers with status 404")
-                    }
-                    error => error,
-                });
-            }
-            let body = reply.body(subject, TOKEN_BODY_LIMIT).await?;
-            bearer_grant(&body)
-                .map(Some)
-                .map_err(|why| subject.invalid(why))
+            fetch(wire, subject, ask).await.map(Some)
         }
+    }
+}
+
+/// A realm's URL, if a registry at this endpoint may name it.
+fn usable(subject: &Subject, endpoint: &Uri, url: Option<Uri>) -> Result<Uri, Error> {
+    let has_user = |url: &Uri| {
+        let authority = url.authority();
+        authority.is_none_or(|authority| authority.as_str().contains('@'))
+    };
+    let url = url.filter(|url| !has_user(url)).ok_or_else(|| {
+        subject.invalid("the registry names a token service without a usable URL")
+    })?;
+    let is_https = |url: &Uri| Origin::of(url).is_some_and(|origin| origin.is_https());
+    if is_https(endpoint) && !is_https(&url) {
+        return Err(subject.refused("the registry names a token service without TLS"));
+    }
+    Ok(url)
+}
+
+/// The token that a service gives.
+async fn fetch(wire: &Wire, subject: &Subject, ask: Ask<'_>) -> Result<Grant, Error> {
+    let (whom, is_form) = (ask.whom, ask.form.is_some());
+    let reply = wire.ask(subject, ask).await?;
+    if is_form && !reply.status.is_success() {
+        // A refresh token that is refused (RFC 6749, section 5.2). What else is said may repeat it.
+        let status = match reply.status {
+            StatusCode::BAD_REQUEST => StatusCode::UNAUTHORIZED,
+            status => status,
+        };
+        return Err(not_there(
+            subject,
+            subject.status(whom, status, None, Said::default()),
+        ));
+    }
+    if !reply.status.is_success() {
+        return Err(not_there(subject, reply.error(subject).await));
+    }
+    let body = reply.body(subject, TOKEN_BODY_LIMIT).await?;
+    bearer_grant(&body).map_err(|why| subject.invalid(why))
+}
+
+/// The same error, unless it speaks of what is not there: that is the token service, not the image.
+fn not_there(subject: &Subject, error: Error) -> Error {
+    match error {
+        Error::NotFound { .. } => subject.invalid("the token service answers with status 404"),
+        error => error,
     }
 }
 
@@ -204,30 +256,58 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
     Some(header)
 }
 
-/// The realm with service and scopes in its query; each of several scopes is a parameter of its own.
-fn token_url(realm: &str, service: Option<&str>, scope: &str) -> Option<Uri> {
-    let mut url = realm.split('#').next()?.to_owned();
-    let scopes = scope
-        .split(' ')
-        .filter(|scope| !scope.is_empty())
-        .map(|scope| ("scope", scope));
-    for (key, value) in service
-        .map(|service| ("service", service))
-        .into_iter()
-        .chain(scopes)
-    {
-        url.push(if url.contains('?') { '&' } else { '?' });
-        url.push_str(key);
-        url.push('=');
-        encode(&mut url, value);
+/// Where tokens are given, for whom and for what.
+struct Realm {
+    url: String,
+    service: Option<String>,
+    scope: String,
+}
+
+impl Realm {
+    fn uri(&self) -> Option<Uri> {
+        let url = self.url.split('#').next()?;
+        url.parse().ok().filter(|url| Origin::of(url).is_some())
     }
-    url.parse().ok().filter(|url| Origin::of(url).is_some())
+
+    /// With service and scopes in the query; each of several scopes is a parameter of its own.
+    fn uri_with_query(&self) -> Option<Uri> {
+        let mut url = self.url.split('#').next()?.to_owned();
+        let scopes = self.scope.split(' ').filter(|scope| !scope.is_empty());
+        let service = self.service.iter().map(|service| ("service", &**service));
+        for (key, value) in service.chain(scopes.map(|scope| ("scope", scope))) {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(key);
+            url.push('=');
+            encode(&mut url, value.as_bytes());
+        }
+        url.parse().ok().filter(|url| Origin::of(url).is_some())
+    }
+
+    /// The form that asks for a token by a refresh token (token specification, "`OAuth2` Token Authentication").
+    fn form(&self, refresh_token: &[u8]) -> Bytes {
+        let mut form = "grant_type=refresh_token&client_id=surepull".to_owned();
+        let service = self
+            .service
+            .iter()
+            .map(|service| ("service", service.as_bytes()));
+        let secret = [
+            ("scope", self.scope.as_bytes()),
+            ("refresh_token", refresh_token),
+        ];
+        for (key, value) in service.chain(secret) {
+            form.push('&');
+            form.push_str(key);
+            form.push('=');
+            encode(&mut form, value);
+        }
+        form.into()
+    }
 }
 
 /// Percent-encoding of all but the unreserved characters (RFC 3986, 2.3), and `:`, `/` and `,`, which scopes have.
-pub(super) fn encode(into: &mut String, text: &str) {
+pub(super) fn encode(into: &mut String, text: &[u8]) {
     use fmt::Write as _;
-    for byte in text.bytes() {
+    for &byte in text {
         if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
             into.push(char::from(byte));
         } else {
@@ -260,9 +340,31 @@ mod tests {
             ("ftp://a/", None, "a", None),
             ("https://a b/", None, "a", None),
         ] {
-            let url = token_url(realm, service, scope).map(|url| url.to_string());
-            assert_eq!(url.as_deref(), expected, "{realm}");
+            let realm = Realm {
+                url: realm.to_owned(),
+                service: service.map(str::to_owned),
+                scope: scope.to_owned(),
+            };
+            let url = realm.uri_with_query().map(|url| url.to_string());
+            assert_eq!(url.as_deref(), expected, "{}", realm.url);
         }
+    }
+
+    #[test]
+    fn a_form_carries_the_refresh_token() {
+        let mut realm = Realm {
+            url: "https://a/t?x=y#f".to_owned(),
+            service: Some("s&t".to_owned()),
+            scope: "a:b:pull c".to_owned(),
+        };
+        let form = |realm: &Realm| String::from_utf8(realm.form(b"r+/=\xff").to_vec()).unwrap();
+        assert_eq!(
+            form(&realm),
+            "grant_type=refresh_token&client_id=surepull&service=s%26t&scope=a:b:pull%20c&refresh_token=r%2B/%3D%FF"
+        );
+        assert_eq!(realm.uri().unwrap().to_string(), "https://a/t?x=y");
+        realm.service = None;
+        assert!(!form(&realm).contains("service"));
     }
 
     #[test]
@@ -293,11 +395,7 @@ mod tests {
 
     #[test]
     fn no_secret_shows_in_debug() {
-        let credential = Credential {
-            username: "user".into(),
-            password: "swordfish".into(),
-            source: "test".into(),
-        };
+        let credential = Credential::login("user", "swordfish", "test".into());
         let header = basic_header(&credential);
         assert_eq!(header.to_str().unwrap(), "Basic dXNlcjpzd29yZGZpc2g=");
         assert_eq!(format!("{header:?}"), "Sensitive");

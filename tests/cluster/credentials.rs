@@ -15,7 +15,13 @@ const IMAGE: &str = "private.test/app:1.0";
 pub fn tests() -> Vec<(String, Test)> {
     crate::named(
         "credentials",
-        [("private_images_by_pull_secrets", private_images)],
+        [
+            ("private_images_by_pull_secrets", private_images),
+            (
+                "pull_secrets_for_what_is_in_them",
+                added_for_what_is_in_them,
+            ),
+        ],
     )
 }
 
@@ -126,4 +132,80 @@ fn without_one(space: &Kubectl) {
         assert!(!told, "{said}");
         assert_eq!(said.contains("absent"), account == "by-absent", "{said}");
     }
+}
+
+/// Pull secrets that are added for what is in them, and what the API server, its plugin and `kubectl` make of that.
+fn added_for_what_is_in_them(world: &World) {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = world.runtime.block_on(registry.push_index("app", "1.0"));
+    let pinned = format!("{IMAGE}@{digest}");
+    world.serve("adding", &format!(
+        "pullSecrets: matching\nextraPullSecrets: [extra, elsewhere]\n\
+         registries:\n- {{match: registry.test, endpoints: ['{}']}}\n- {{match: private.test, endpoints: ['{}']}}\n",
+        world.registry.endpoint(), registry.endpoint(),
+    ));
+    let space = world.namespace("adding", "adding");
+    let kind = "kubernetes.io/dockerconfigjson";
+    let mut elsewhere = pull_secret("elsewhere", kind, PASSWORD);
+    let document = json!({"auths": {"other.test": {"username": "u", "password": "p"}}});
+    elsewhere["stringData"] = json!({".dockerconfigjson": document.to_string()});
+    let mut both = account("both", "elsewhere");
+    both["imagePullSecrets"] = json!([{"name": "elsewhere"}, {"name": "good"}]);
+    let mut strict = account("strict", "own");
+    strict["metadata"]["annotations"] = json!({"kubernetes.io/enforce-mountable-secrets": "true"});
+    let objects = [elsewhere, pull_secret("good", kind, PASSWORD), both, strict];
+    for object in objects {
+        space.apply(&object).success();
+    }
+
+    // The command of the warning makes the missing one.
+    let by_extra = deployment("by-extra", IMAGE, 0);
+    let (stored, said) = applied(&space, &by_extra);
+    assert_eq!(image(&stored), IMAGE);
+    let (_, command) = said.split_once("create it: kubectl ").expect(&said);
+    let command = command.lines().next().expect("a command");
+    let command = command.replace("USER", USERNAME);
+    let arguments = command
+        .split(' ')
+        .map(|word| word.replace("PASSWORD", PASSWORD));
+    let arguments: Vec<String> = arguments.collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    space.run(&arguments).success();
+    space.until("the pull secret is found", || {
+        let tried = ["create", "--dry-run=server", "-f", "-", "-o", "json"];
+        let other = deployment("tried", IMAGE, 0).to_string();
+        (image(&space.run_with(&tried, &other).json()) == pinned).then_some(())
+    });
+
+    let mut own = with_account(pod("own", IMAGE), "both");
+    own["spec"]["imagePullSecrets"] = json!([{"name": "mine"}]);
+    let (stored, said) = applied(&space, &own);
+    assert_eq!((image(&stored), &*said), (&*pinned, ""));
+    let names = json!([{"name": "mine"}, {"name": "good"}, {"name": "extra"}]);
+    assert_eq!(stored["spec"]["imagePullSecrets"], names);
+    // The same once more, in every way: what was added can but stay.
+    for arguments in [
+        &["apply", "-f", "-"][..],
+        &["apply", "--server-side", "--force-conflicts", "-f", "-"],
+    ] {
+        let again = space.run_with(arguments, &own.to_string());
+        again.success();
+        assert_eq!(
+            space.get("pod", "own")["spec"],
+            stored["spec"],
+            "{arguments:?}"
+        );
+    }
+
+    // Of this account the API server takes no Pod with another pull secret.
+    let mut other = with_account(pod("other", IMAGE), "strict");
+    other["spec"]["imagePullSecrets"] = json!([{"name": "extra"}]);
+    let refused = space.apply(&other).refused();
+    assert!(
+        refused.contains("does not reference that imagePullSecret"),
+        "{refused}"
+    );
+    let (stored, said) = applied(&space, &with_account(pod("strict", IMAGE), "strict"));
+    assert_eq!(stored["spec"]["imagePullSecrets"], json!([{"name": "own"}]));
+    assert!(said.contains("enforces mountable secrets"), "{said}");
 }

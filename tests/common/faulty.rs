@@ -218,11 +218,7 @@ pub async fn ask(resolver: &Resolver) -> Result<Digest, Arc<Error>> {
 }
 
 pub fn credential(password: &str) -> Credential {
-    Credential {
-        username: "alice".into(),
-        password: password.into(),
-        source: "test".into(),
-    }
+    Credential::login("alice", password, "test".into())
 }
 
 /// The metrics as they are scraped.

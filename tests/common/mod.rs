@@ -29,7 +29,9 @@ pub mod vectors;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use surepull::config::{Endpoint, MAX_CONCURRENT, Registry};
+use surepull::config::{Configuration, Endpoint, MAX_CONCURRENT, Registry};
+use surepull::credentials::Providers;
+use surepull::registry::{Metrics, Resolver};
 use tokio::time::Instant;
 
 /// An entry of the configuration's `registries`.
@@ -40,6 +42,11 @@ pub fn entry(pattern: &str, endpoints: &[&str], ca: Option<PathBuf>) -> Registry
         ca,
         ..Registry::default()
     }
+}
+
+/// A resolver by a configuration.
+pub fn configured(configuration: &Configuration) -> Resolver {
+    Resolver::with_providers(configuration, Providers::default(), Metrics::default()).unwrap()
 }
 
 /// URLs as the configuration has them.

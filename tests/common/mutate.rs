@@ -66,7 +66,8 @@ pub(crate) fn review<'v>(kinds: &Kinds, change: &Change<'v>) -> Option<Review<'v
     })
 }
 
-/// The object after surepull, and the patch that made it; `look_up` stands for the registries.
+/// The object after surepull, and the patch that made it; `look_up` stands for the registries. Of the Secrets those hold an
+/// entry for an image of the Pod whose names have an `r`.
 pub(crate) fn mutate_with(
     kinds: &Kinds,
     change: &Change<'_>,
@@ -82,9 +83,18 @@ pub(crate) fn mutate_with(
     };
     let digests = draft.questions().iter().map(look_up).collect();
     let account = draft.account().and(account).cloned().map(Arc::new);
+    let conditional = account
+        .as_deref()
+        .map(|account| draft.conditional_pull_secrets(account));
+    let names = conditional
+        .iter()
+        .flatten()
+        .map(|secret| secret.name.to_owned());
+    let matching = names.filter(|name| name.contains('r')).collect();
     let outcome = draft.settle(&Facts {
         digests,
         account,
+        matching,
         ..Facts::default()
     });
     apply(

@@ -72,6 +72,15 @@ impl Served {
         Self::start_bare(configuration, &["--kubeconfig", kubeconfig])
     }
 
+    /// The same, logging all that it can.
+    pub fn start_tracing_in(kubeconfig: &Path, configuration: &str) -> Self {
+        let kubeconfig = kubeconfig.to_str().expect("a path");
+        let (folder, authority) = Self::files(configuration, Authority::new);
+        let mut command = Command::new(binary());
+        command.env("SUREPULL_LOG", "trace");
+        Self::launch_by(command, folder, authority, &["--kubeconfig", kubeconfig])
+    }
+
     /// Starts the binary as in a Pod of a cluster: with the files of a service account where the kubelet mounts them, in
     /// a mount namespace of its own.
     pub fn start_in_pod(account: &Path, api_server: SocketAddr, configuration: &str) -> Self {

@@ -33,6 +33,7 @@ struct Signer {
     user: (String, String),
     requests: AtomicUsize,
     queries: Mutex<Vec<String>>,
+    forms: Mutex<Vec<String>>,
 }
 
 impl TokenService {
@@ -46,11 +47,12 @@ impl TokenService {
             user: (username.to_owned(), password.to_owned()),
             requests: AtomicUsize::new(0),
             queries: Mutex::default(),
+            forms: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let realm = format!("http://{}/token", listener.local_addr().unwrap());
         let routes = Router::new()
-            .route("/token", get(token))
+            .route("/token", get(token).post(refresh))
             .with_state(Arc::clone(&state));
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Self { realm, state }
@@ -74,10 +76,52 @@ impl TokenService {
         self.state.requests.load(Ordering::SeqCst)
     }
 
+    /// The forms so far, as they were sent.
+    pub fn forms(&self) -> Vec<String> {
+        self.state.forms.lock().unwrap().clone()
+    }
+
     /// The queries so far, as they were sent.
     pub fn queries(&self) -> Vec<String> {
         self.state.queries.lock().unwrap().clone()
     }
+}
+
+/// What the user may send in the place of user name and password.
+pub const REFRESH_TOKEN: &str = "refresh me+/=";
+
+/// A token for a refresh token, as OAuth 2 has it.
+async fn refresh(State(signer): State<Arc<Signer>>, form: String) -> (StatusCode, String) {
+    signer.requests.fetch_add(1, Ordering::SeqCst);
+    signer.forms.lock().unwrap().push(form.clone());
+    let field = |name: &str| {
+        let mut pairs = form.split('&').filter_map(|pair| pair.split_once('='));
+        let found = pairs.find(|(key, _)| *key == name);
+        let value = found.map_or("", |(_, value)| value);
+        ["%20 ", "%2B+", "%2F/", "%3D=", "%3A:", "%2C,"]
+            .iter()
+            .fold(value.to_owned(), |text, escape| {
+                let (code, character) = escape.split_at(3);
+                text.replace(code, character)
+            })
+    };
+    if field("grant_type") != "refresh_token"
+        || field("client_id").is_empty()
+        || field("service") != SERVICE
+    {
+        return (
+            StatusCode::BAD_REQUEST,
+            json!({"error": "invalid_request"}).to_string(),
+        );
+    }
+    if field("refresh_token") != REFRESH_TOKEN {
+        let said = field("refresh_token");
+        let answer = json!({"error": "invalid_grant", "error_description": said, "message": said, "details": said});
+        return (StatusCode::BAD_REQUEST, answer.to_string());
+    }
+    let token = signer.sign(&field("scope"));
+    let answer = json!({"access_token": token, "expires_in": 300, "refresh_token": "another"});
+    (StatusCode::OK, answer.to_string())
 }
 
 /// Everybody gets a token; only the user's allows anything.
@@ -110,30 +154,37 @@ async fn token(
         .replace("%3A", ":")
         .replace("%2F", "/")
         .replace("%2C", ",");
-    let access: Vec<Value> = match scope.split(':').collect::<Vec<_>>()[..] {
-        [kind, name, actions] if allowed => {
-            let actions: Vec<&str> = actions.split(',').collect();
-            vec![json!({"type": kind, "name": name, "actions": actions})]
-        }
-        _ => vec![],
-    };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    let claims = json!({
-        "iss": ISSUER, "sub": username, "aud": SERVICE, "jti": now.to_string(),
-        "iat": now, "nbf": now, "exp": now + 300, "access": access,
-    });
-    let header = json!({"typ": "JWT", "alg": "ES256", "kid": KEY_ID});
-    let [header, claims] =
-        [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
-    let message = format!("{header}.{claims}");
-    let signature = signer
-        .key
-        .sign(&SystemRandom::new(), message.as_bytes())
-        .unwrap();
-    let token = format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature));
+    let token = signer.sign(if allowed { &scope } else { "" });
     let answer = json!({"token": token, "expires_in": 300});
     (StatusCode::OK, answer.to_string())
+}
+
+impl Signer {
+    /// A token that allows this; nothing where it is no scope.
+    fn sign(&self, scope: &str) -> String {
+        let access: Vec<Value> = match scope.split(':').collect::<Vec<_>>()[..] {
+            [kind, name, actions] => {
+                let actions: Vec<&str> = actions.split(',').collect();
+                vec![json!({"type": kind, "name": name, "actions": actions})]
+            }
+            _ => vec![],
+        };
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        let claims = json!({
+            "iss": ISSUER, "sub": self.user.0, "aud": SERVICE, "jti": now.to_string(),
+            "iat": now, "nbf": now, "exp": now + 300, "access": access,
+        });
+        let header = json!({"typ": "JWT", "alg": "ES256", "kid": KEY_ID});
+        let [header, claims] =
+            [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+        let message = format!("{header}.{claims}");
+        let signature = self
+            .key
+            .sign(&SystemRandom::new(), message.as_bytes())
+            .unwrap();
+        format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
 }

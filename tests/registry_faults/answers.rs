@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use surepull::config::Configuration;
-use surepull::registry::Metrics;
 
 use super::*;
 
@@ -332,5 +331,5 @@ fn verifying(server: &Faulty) -> Resolver {
         ..Configuration::default()
     };
     configuration.settings.pin.verify = true;
-    Resolver::with_metrics(&configuration, Metrics::default()).unwrap()
+    common::configured(&configuration)
 }

@@ -2,7 +2,6 @@
 
 use common::client::Authority;
 use surepull::config::{Cidr, Configuration, Network, Registry};
-use surepull::registry::Metrics;
 
 use super::*;
 
@@ -17,7 +16,7 @@ fn configured(registries: &[Registry], network: Network) -> Resolver {
         network,
         ..Configuration::default()
     };
-    Resolver::with_metrics(&configuration, Metrics::default()).unwrap()
+    common::configured(&configuration)
 }
 
 #[tokio::test]

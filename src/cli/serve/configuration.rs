@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crate::admission::Admission;
 use crate::cluster::Cluster;
 use crate::config::{self, Cache, Configuration, Registry};
-use crate::credentials::{self, Keyring};
+use crate::credentials::{FileError, Files, Keyring, Providers};
 use crate::mutation::Settings;
 use crate::pipeline::Pipeline;
 use crate::registry::Resolver;
@@ -40,6 +40,7 @@ pub(super) struct Source {
     configuration: Configuration,
     registry_files: Snapshot,
     documents: Snapshot,
+    providers: Snapshot,
 }
 
 impl ConfigurationFile {
@@ -52,8 +53,9 @@ impl ConfigurationFile {
         }
     }
 
-    /// What answers reviews by this source. What it has in common with the current one is kept, with its state.
-    fn admission(&self, source: &Source) -> anyhow::Result<Admission> {
+    /// What answers reviews by this source, and which files were passed over for it. What it has in common with the
+    /// current one is kept, with its state.
+    fn admission(&self, source: &Source) -> anyhow::Result<(Admission, Vec<FileError>)> {
         let Configuration {
             settings,
             kinds,
@@ -65,18 +67,25 @@ impl ConfigurationFile {
         let resolver = if source.resolves_like(&self.source) {
             resolver.clone()
         } else {
-            Resolver::with_metrics(&source.configuration, resolver.metrics().clone())?
+            let metrics = resolver.providers().metrics().clone();
+            let providers = Providers::load(credentials.providers.as_ref(), metrics)?;
+            let metrics = resolver.metrics().clone();
+            Resolver::with_providers(&source.configuration, providers, metrics)?
         };
-        let keyring = credentials::read(&credentials.docker_config)?;
+        let Files { keyring, skipped } = Files::read(&credentials.docker_config)?;
+        for remark in keyring.pattern_remarks(credentials.patterns) {
+            tracing::warn!("{remark}");
+        }
         let pipeline = current
             .pipeline()
-            .successor(settings.clone(), resolver, keyring);
-        Ok(Admission::new(kinds.clone(), pipeline))
+            .successor(settings.clone(), resolver, keyring)
+            .with_credentials(credentials.clone());
+        Ok((Admission::new(kinds.clone(), pipeline), skipped))
     }
 }
 
 impl Reload for ConfigurationFile {
-    type Fresh = (Source, Admission);
+    type Fresh = (Source, Admission, Vec<FileError>);
     const WHAT: &'static str = "configuration";
 
     fn read(&self) -> (Vec<PathBuf>, anyhow::Result<Self::Fresh>) {
@@ -94,7 +103,8 @@ impl Reload for ConfigurationFile {
         if admission.is_err() {
             files.extend(named(&self.source.configuration));
         }
-        (files, admission.map(|admission| (source, admission)))
+        let fresh = admission.map(|(admission, skipped)| (source, admission, skipped));
+        (files, fresh)
     }
 
     /// While there is a mistake in the file, the files that it named before are followed all the same: the credentials in
@@ -104,11 +114,15 @@ impl Reload for ConfigurationFile {
         if source.changes(&self.source).is_empty() {
             return None;
         }
-        let admission = self.admission(&source).ok()?;
-        Some((source, admission))
+        let (admission, skipped) = self.admission(&source).ok()?;
+        Some((source, admission, skipped))
     }
 
-    fn apply(&mut self, (source, admission): Self::Fresh) -> String {
+    fn apply(&mut self, (source, admission, skipped): Self::Fresh) -> String {
+        for error in skipped {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::warn!(error, "passed over, as by a kubelet");
+        }
         let changes = source.changes(&self.source);
         for danger in source.configuration.dangers() {
             tracing::warn!("{danger}");
@@ -126,7 +140,8 @@ impl Source {
     fn new(configuration: Configuration) -> Self {
         Self {
             registry_files: Snapshot::of(registry_files(&configuration)),
-            documents: Snapshot::of(&configuration.credentials.docker_config),
+            documents: Snapshot::of(documents(&configuration)),
+            providers: Snapshot::of(providers(&configuration)),
             configuration,
         }
     }
@@ -138,6 +153,8 @@ impl Source {
             && ours.settings.pin.verify == theirs.settings.pin.verify
             && ours.cache == theirs.cache
             && self.registry_files == other.registry_files
+            && ours.credentials.providers == theirs.credentials.providers
+            && self.providers == other.providers
     }
 
     /// The top-level keys of the file that mean something else than in `other`, if only by the files that they name.
@@ -146,6 +163,7 @@ impl Source {
         for (key, changed) in [
             ("registries", self.registry_files != other.registry_files),
             ("credentials", self.documents != other.documents),
+            ("credentials", self.providers != other.providers),
         ] {
             if changed && !changes.contains(&key) {
                 changes.push(key);
@@ -157,11 +175,25 @@ impl Source {
 
 /// All files that a configuration names.
 fn named(configuration: &Configuration) -> impl Iterator<Item = PathBuf> {
-    let documents = &configuration.credentials.docker_config;
-    registry_files(configuration).chain(documents).cloned()
+    let registries = registry_files(configuration).cloned();
+    let credentials = documents(configuration).into_iter();
+    registries
+        .chain(credentials)
+        .chain(providers(configuration))
 }
 
 /// The files that a configuration names for connections to registries.
 fn registry_files(configuration: &Configuration) -> impl Iterator<Item = &PathBuf> {
     configuration.registries.iter().flat_map(Registry::files)
+}
+
+/// The docker configuration files that a configuration names, or may find in the folders that it names.
+fn documents(configuration: &Configuration) -> Vec<PathBuf> {
+    Files::paths(&configuration.credentials.docker_config)
+}
+
+/// The files of credential providers that a configuration names.
+fn providers(configuration: &Configuration) -> Vec<PathBuf> {
+    let providers = configuration.credentials.providers.as_ref();
+    providers.map(Providers::files).unwrap_or_default()
 }

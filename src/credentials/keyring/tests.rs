@@ -58,7 +58,8 @@ fn normal_forms() {
         ("fo[o].io", None),
         ("::1", None),
     ] {
-        let normal = Key::parse(key.as_bytes()).map(|key| key.to_string());
+        let normal = Key::parse(key.as_bytes()).and_then(|key| key.kubelet);
+        let normal = normal.map(|key| String::from_utf8(key.text).unwrap());
         assert_eq!(normal.as_deref(), expected, "{key}");
     }
 }
@@ -172,6 +173,97 @@ fn pull_secrets_count_as_one_keyring_and_the_node_comes_last() {
     assert!(Keyring::default().is_empty() && Keyring::default().lookup("r.io/a").is_empty());
 }
 
+#[test]
+fn hosts_that_nobody_has_are_not_matched() {
+    for (length, found) in [(300, 1), (301, 0), (400_000, 0)] {
+        let image = format!("{}/app", "a".repeat(length));
+        for key in ["*".to_owned(), format!("*{}", "a".repeat(length / 2))] {
+            let keyring = keyring(HubFallback::Hub, &[&[&key]]);
+            assert_eq!(keyring.lookup(&image).len(), found, "{length}");
+        }
+        let long = format!("*{}b", "a".repeat(length));
+        let keyring = keyring(HubFallback::Hub, &[&[&long]]);
+        assert!(keyring.lookup(&image).is_empty());
+        assert!(documented(&keyring, &image).is_empty());
+    }
+}
+
+/// The keys that only the documented grammar takes for names of the repository.
+fn documented(keyring: &Keyring, repository: &str) -> Vec<String> {
+    let found = pattern_candidates([keyring], repository);
+    found.into_iter().map(|found| found.key).collect()
+}
+
+#[test]
+fn both_entries_for_one_image_are_tried_in_either_grammar() {
+    let keys = ["my-registry.io/images", "my-registry.io/images/subpath"];
+    let literal = keyring(HubFallback::Hub, &[&keys]);
+    let image = "my-registry.io/images/subpath/my-image";
+    assert_eq!(users(&literal.lookup(image)), [keys[1], keys[0]]);
+    assert!(
+        documented(&literal, image).is_empty(),
+        "the kubelet's are not told twice"
+    );
+    let keys = keys.map(|key| format!("*{key}"));
+    let globs = keyring(HubFallback::Hub, &[&[&keys[0], &keys[1]]]);
+    let image = format!("sub.{image}");
+    assert!(globs.lookup(&image).is_empty());
+    assert_eq!(documented(&globs, &image), [&*keys[1], &keys[0]]);
+}
+
+#[test]
+fn the_kubelet_reads_no_documented_pattern() {
+    let keys = [
+        "r[0-9].io/team",
+        "r?.io",
+        "u:hunter2@*.r.io",
+        "*-r.io",
+        "r.io",
+    ];
+    let keyring = keyring(HubFallback::Hub, &[&keys]);
+    for (repository, theirs, documented_only) in [
+        ("r1.io/team/app", &[][..], &["r[0-9].io/team", "r?.io"][..]),
+        ("a.b.r.io/app", &[], &["*.r.io"]),
+        ("a.r.io/app", &["u:hunter2@*.r.io"], &[]),
+        ("a.b-r.io/app", &[], &["*-r.io"]),
+        ("a-r.io/app", &["*-r.io"], &[]),
+        ("r.io/app", &["r.io"], &[]),
+    ] {
+        assert_eq!(users(&keyring.lookup(repository)), theirs, "{repository}");
+        assert_eq!(
+            documented(&keyring, repository),
+            documented_only,
+            "{repository}"
+        );
+    }
+    let remarks = |patterns| keyring.pattern_remarks(patterns).join("\n");
+    let kubelet = remarks(Patterns::Kubelet);
+    assert!(
+        kubelet.contains(r#"entry "r[0-9].io/team" of 0 has characters"#),
+        "{kubelet}"
+    );
+    assert_eq!(kubelet.lines().count(), 2, "{kubelet}");
+    let documented = remarks(Patterns::Documented);
+    assert!(
+        documented.starts_with(r#"entry "*-r.io" of 0 has a `*` that no dot"#),
+        "{documented}"
+    );
+    assert_eq!(documented.lines().count(), 1, "{documented}");
+}
+
+#[test]
+fn documented_entries_of_several_keyrings_count_as_one() {
+    let hub = HubFallback::Hub;
+    let secrets = [
+        &keyring(hub, &[&["*.io"]]),
+        &keyring(hub, &[&["*r.io", "*.io"]]),
+    ];
+    let found = pattern_candidates(secrets, "a.a.r.io/app");
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    let expected = [r#""*r.io" of 0"#, r#""*.io" of 0"#, r#""*.io" of 0"#];
+    assert_eq!(found, expected.map(|entry| format!("entry {entry}")));
+}
+
 proptest! {
     /// Any key and repository; a key that names the repository's very host and path, if it is a URL, matches unless
     /// it holds a pattern.
@@ -179,7 +271,7 @@ proptest! {
     fn look_ups_never_panic(keys: Vec<String>, repository in "\\PC*|[a-z.:/*\\[\\]%0-9@#?]*") {
         let keys: Vec<&str> = keys.iter().map(String::as_str).chain([&*repository]).collect();
         let keyring = keyring(HubFallback::Kubelet, &[&keys]);
-        let _ = keyring.lookup(&repository);
+        let _ = (keyring.lookup(&repository), pattern_candidates([&keyring], &repository));
     }
 
     #[test]

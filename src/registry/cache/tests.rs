@@ -5,7 +5,7 @@ use tokio::time::advance;
 use super::super::audience::Audiences;
 use super::super::error::{Said, Subject};
 use super::*;
-use crate::credentials::Credential;
+use crate::credentials::{Credential, CredentialKind};
 
 const TTL: Duration = Duration::from_mins(5);
 const STALE: Duration = Duration::from_hours(1);
@@ -24,11 +24,7 @@ fn key(tag: &str) -> Key {
 }
 
 fn credential(username: &str, password: &str) -> Credential {
-    Credential {
-        username: username.into(),
-        password: password.into(),
-        source: "test".into(),
-    }
+    Credential::login(username, password, "test".into())
 }
 
 fn entry(answer: Result<Digest, Error>) -> Entry {
@@ -81,6 +77,13 @@ fn an_answer_belongs_to_its_image_and_audience() {
         audiences.of(&[credential("bob", "a")]),
         audiences.of(&[credential("alic", "ea")]),
         audiences.of(&[credential("alice", "a"), credential("bob", "b")]),
+        audiences.of(&[credential("alice", "a"), Credential::of_providers()]),
+        audiences.of(&[Credential::of_providers()]),
+        audiences.of(&[credential("", "")]),
+        audiences.of(&[Credential {
+            kind: CredentialKind::Identity("t".into()),
+            ..credential("alice", "a")
+        }]),
         Audiences::new().unwrap().of(&[credential("alice", "a")]),
     ] {
         assert!(answers.get(&image("1"), other).is_none());

@@ -32,11 +32,7 @@ fn status(status: u16, retry_after: Option<Duration>) -> Result<(), Error> {
 #[tokio::test(start_paused = true)]
 async fn who_had_too_many_requests_rests_as_long_as_the_registry_says() {
     let audiences = Audiences::new().unwrap();
-    let alice = audiences.of(&[Credential {
-        username: "alice".into(),
-        password: "a".into(),
-        source: "test".into(),
-    }]);
+    let alice = audiences.of(&[Credential::login("alice", "a", "test".into())]);
     let (here, there) = (origin("https://r.io"), origin("https://r.io:5000"));
     for (asked_for, rest) in [
         (None, REST),
