@@ -36,8 +36,8 @@ use listen::Door;
 pub struct Limits {
     /// Connections at a time; further ones wait in the backlog of the kernel.
     pub connections: usize,
-    /// Reviews at a time; further ones are answered with 429.
-    pub reviews: usize,
+    /// Reviews at a time; further ones are answered with 429. One of more than 64 KiB counts as several.
+    pub reviews: u32,
     /// Bytes of a review.
     pub body_bytes: usize,
     /// Time for the TLS handshake.
@@ -58,7 +58,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
-            reviews: 256,
+            reviews: 1024,
             body_bytes: 8 * 1024 * 1024,
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),

@@ -26,7 +26,7 @@ mod common;
 use common::faulty::{Faulty, credential, digest, good, image, metrics, reply, trusting};
 use common::mutate::{self, Change};
 use common::serve::Served;
-use common::{soon, wait_for};
+use common::{soon, wait_for, wait_until};
 
 /// A registry whose answers have a status that can be changed; 200 is a good answer.
 async fn changeable(headers: &'static [(&'static str, &'static str)]) -> (Faulty, Arc<AtomicU16>) {
@@ -60,6 +60,15 @@ fn served(server: &Faulty, more: &str) -> Served {
     Served::start(&format!(
         "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n\
          registries: [{{match: registry.test, endpoints: [\"{endpoint}\"]}}]\n{more}"
+    ))
+}
+
+/// The same, waiting for the registry for as long as may be.
+fn served_patiently(server: &Faulty) -> Served {
+    let endpoint = &server.endpoint;
+    Served::start(&format!(
+        "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n\
+         registries: [{{match: registry.test, endpoints: [\"{endpoint}\"], timeouts: {{request: 30s}}}}]\n"
     ))
 }
 
@@ -236,19 +245,17 @@ async fn a_digest_in_use_is_refreshed_and_one_that_is_not_is_not() {
 #[tokio::test]
 async fn five_hundred_reviews_of_a_cold_image_make_one_request() {
     let (server, gate) = gated().await;
-    let resolver = server.resolver();
-    let pipeline = pipeline(&resolver);
-    let pod = pod(&["registry.test/app:1".to_owned()]);
-    let change = Change::create(&pod);
+    let webhook = served_patiently(&server);
+    let images = ["registry.test/app:1".to_owned()];
     let all_wait = async {
-        let waiting = r#"surepull_registry_cache_requests_total{result="miss"} 500"#;
-        wait_for(|| metrics(&resolver).contains(waiting)).await;
+        let waiting = r#"surepull_registry_cache_requests_total{result="miss"}"#;
+        wait_until(async || webhook.metric(waiting).await == Some(500)).await;
         gate.add_permits(500);
     };
-    let reviews = (0..500).map(|_| decide(&pipeline, &change));
-    let (outcomes, ()) = tokio::join!(join_all(reviews), all_wait);
-    for (patch, _) in outcomes {
-        assert!(patch.contains(digest().as_str()), "{patch}");
+    let reviews = (0..500).map(|_| review(&webhook, &images));
+    let (answers, ()) = tokio::join!(join_all(reviews), all_wait);
+    for answer in answers {
+        assert!(patch(&answer).contains(digest().as_str()), "{answer}");
     }
     assert_eq!(server.lines(), ["HEAD /v2/app/manifests/1"]);
 }

@@ -27,6 +27,9 @@ const BUDGET: Duration = Duration::from_secs(10);
 /// The largest budget: the API server's limit for webhooks.
 const LARGEST_BUDGET: Duration = Duration::from_secs(30);
 
+/// The bytes of a review for which it takes one part of the room.
+const PART: usize = 64 * 1024;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -79,22 +82,22 @@ impl<R: Review> Webhook<R> {
     pub fn new(review: R, limits: Limits, metrics: Metrics, health: Arc<Health>) -> Self {
         Self {
             review,
-            slots: Semaphore::new(limits.reviews),
+            slots: Semaphore::new(limits.reviews as usize),
             limits,
             metrics,
             health,
         }
     }
 
-    /// Reads a review, if there is room for one more. The permit is held while it is read, so that room is also
-    /// what bounds the memory of bodies.
+    /// Reads a review, if there is room for one more. The permit is held until it is answered, so that room is also what
+    /// bounds the memory of bodies.
     async fn receive(&self, request: Request) -> Result<Received<'_>, Refusal> {
         check_content_type(request.headers())?;
         let declared = request.body().size_hint().lower();
         if declared > self.limits.body_bytes as u64 {
             return Err(self.unreadable(Unreadable::TooLarge));
         }
-        let Ok(permit) = self.slots.try_acquire() else {
+        let Ok(permit) = self.slots.try_acquire_many(self.room(request.body())) else {
             return Err(Refusal::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too many reviews at a time; try again in a second",
@@ -112,6 +115,14 @@ impl<R: Review> Webhook<R> {
             budget,
             _permit: permit,
         })
+    }
+
+    /// How much of the room a review takes. One that does not say how long it is counts as the longest.
+    fn room(&self, body: &Body) -> u32 {
+        let length = body.size_hint().upper();
+        let length = length.unwrap_or(self.limits.body_bytes as u64);
+        let parts = u32::try_from(length / PART as u64 + 1).unwrap_or(u32::MAX);
+        parts.min(self.limits.reviews)
     }
 
     fn unreadable(&self, error: Unreadable) -> Refusal {

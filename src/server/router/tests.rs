@@ -44,12 +44,16 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(reviews: usize) -> Self {
+    fn new(reviews: u32) -> Self {
+        Self::within(reviews, 100)
+    }
+
+    fn within(reviews: u32, body_bytes: usize) -> Self {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let limits = Limits {
             reviews,
-            body_bytes: 100,
+            body_bytes,
             ..Limits::default()
         };
         let health = Arc::new(Health::default());
@@ -173,6 +177,27 @@ async fn one_too_many_is_sent_away() {
     let ((status, ..), ()) = tokio::join!(biased; waiting, meanwhile);
     assert_eq!(status, 200);
     assert_eq!(bench.post("/mutate", "{}").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_long_one_counts_as_several() {
+    let (length, long) = (PART, "x".repeat(PART));
+    for (reviews, while_one_waits) in [(2, 429), (3, 200)] {
+        let bench = Bench::within(reviews, length);
+        assert_eq!(bench.post("/mutate", long.clone()).await.0, 200);
+        let waiting = bench.post("/mutate", "wait");
+        let meanwhile = async {
+            assert_eq!(bench.post("/mutate", long.clone()).await.0, while_one_waits);
+            // One that does not say how long it is may be as long.
+            let pieces = stream::iter([Ok::<_, std::io::Error>("{}")]);
+            let (status, ..) = bench.post("/mutate", Body::from_stream(pieces)).await;
+            assert_eq!(status, while_one_waits);
+            assert_eq!(bench.post("/mutate", "{}").await.0, 200);
+            bench.webhook.review.release.notify_one();
+        };
+        let ((status, ..), ()) = tokio::join!(biased; waiting, meanwhile);
+        assert_eq!(status, 200);
+    }
 }
 
 #[tokio::test]

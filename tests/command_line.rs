@@ -1,0 +1,136 @@
+//! What the binary says of its arguments and files.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_surepull"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_told() {
+    for (arguments, parts) in [
+        (
+            &["serve", "--kubeconfig", "/absent"][..],
+            &["/absent", "--kubeconfig", "--standalone"][..],
+        ),
+        (
+            &["serve", "--standalone", "--kubeconfig", "a"],
+            &["--standalone", "--kubeconfig"],
+        ),
+        (
+            &["serve", "--standalone", "--tls-cert", "a"],
+            &["--tls-cert", "--tls-key"],
+        ),
+        (
+            &["serve", "--standalone", "--tls-key", "a"],
+            &["--tls-cert", "--tls-key"],
+        ),
+        (
+            &["serve", "--standalone", "--config", "/absent"],
+            &["/absent"],
+        ),
+        (
+            &["serve", "--standalone", "--listen", "localhost"],
+            &["--listen"],
+        ),
+        (
+            &["serve", "--standalone", "--drain", "5"],
+            &["--drain", "not a duration"],
+        ),
+        (&["config", "check", "/absent"], &["/absent"]),
+        (&["nonsense"], &["nonsense"]),
+    ] {
+        let output = run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        for part in parts {
+            assert!(said.contains(part), "{arguments:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_port_in_use_is_told() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let output = run(&[
+        "serve",
+        "--standalone",
+        "--ops-listen",
+        "127.0.0.1:0",
+        "--listen",
+        &taken,
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {taken}")),
+        "{said}"
+    );
+}
+
+#[test]
+fn configurations_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("surepull.yaml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "").unwrap();
+    let output = run(&["config", "check", path]);
+    assert_eq!(output.status.code(), Some(0));
+
+    let entries = folder.path().join("docker.json");
+    let document = r#"{"auths": {"r[0-9].test": {"auth": "dTpodW50ZXIy"}, "*-r.test": {}}}"#;
+    std::fs::write(&entries, document).unwrap();
+    for (patterns, source, warning) in [
+        (
+            "kubelet",
+            &*entries,
+            Some(r#"entry "r[0-9].test" of file "#),
+        ),
+        ("documented", &entries, Some(r#"entry "*-r.test" of file "#)),
+        (
+            "kubelet",
+            Path::new("/absent"),
+            Some("cannot read the credentials file /absent"),
+        ),
+        ("kubelet", Path::new("[]"), None),
+    ] {
+        let files = format!("[{}]", source.display()).replace("[[]]", "[]");
+        let credentials = format!("credentials: {{patterns: {patterns}, dockerConfig: {files}}}");
+        let text =
+            format!("apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n{credentials}\n");
+        std::fs::write(&file, text).unwrap();
+        let output = run(&["config", "check", path]);
+        assert_eq!(output.status.code(), Some(0));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let lines: Vec<_> = said.lines().collect();
+        let (valid, warnings) = lines.split_last().unwrap();
+        assert_eq!(*valid, format!("{path}: valid"));
+        assert_eq!(warnings.len(), usize::from(warning.is_some()), "{said}");
+        let expected = warning.map(|warning| format!("{path}: warning: {warning}"));
+        assert!(said.starts_with(&expected.unwrap_or_default()), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    std::fs::write(
+        &file,
+        "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\npinn: {}\n",
+    )
+    .unwrap();
+    let output = run(&["config", "check", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        said,
+        format!("{path}:3:1: pinn: unknown key; did you mean `pin`?\n")
+    );
+    let schema = run(&["config", "schema"]);
+    assert_eq!(schema.status.code(), Some(0));
+    assert_eq!(schema.stdout, surepull::config::schema().into_bytes());
+}
