@@ -56,8 +56,13 @@ registry: ## build the registry that demos and tests run (needs Go)
 	@REGISTRY="$(REGISTRY_MODULE)@$(REGISTRY_VERSION)" tests/kube/build.sh registry
 
 .PHONY: assets
-assets: registry ## build what tests need beside the crate: that registry, a real Kubernetes (needs Go)
+assets: registry ## build what tests need beside the crate: that registry, a real Kubernetes, Helm (needs Go)
 	@tests/kube/build.sh kube
+	@tests/kube/build.sh helm
+
+.PHONY: chart
+chart: assets ## write what is generated of the chart: its schema and README, and deploy/
+	SUREPULL_WRITE=1 cargo test --locked --test chart generated
 
 .PHONY: node-packages
 node-packages: ## install what the tests on a real node need (Debian packages), where root runs this

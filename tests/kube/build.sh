@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# build.sh registry|kube: builds what the tests start, once, into $SUREPULL_ASSETS/bin: the registry, or one binary that is
-# etcd, Kubernetes' own programs and kwok, by the name that it is called by. What is in $KUBEBUILDER_ASSETS is not built.
+# build.sh registry|kube|helm: builds what the tests start, once, into $SUREPULL_ASSETS/bin: the registry, Helm, or one binary that
+# is etcd, Kubernetes' own programs and kwok, by the name that it is called by. What is in $KUBEBUILDER_ASSETS is not built.
 set -euo pipefail
 bin=$(realpath -m "$SUREPULL_ASSETS")/bin
 ready=${KUBEBUILDER_ASSETS:+$(realpath -m "$KUBEBUILDER_ASSETS")}
@@ -25,6 +25,14 @@ registry() {
 	begin "the distribution registry, about a minute"
 	GOBIN=$bin CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' "$REGISTRY"
 	echo "$REGISTRY" >"$bin/registry.inputs"
+}
+helm() {
+	local inputs
+	inputs=$(cat ../chart/tools/go.mod ../chart/tools/go.sum | sha256sum)
+	built helm "$inputs" && return
+	begin "Helm, about two minutes"
+	(cd ../chart/tools && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$bin/helm" helm.sh/helm/v3/cmd/helm)
+	echo "$inputs" >"$bin/helm.inputs"
 }
 kube() {
 	local inputs version package=k8s.io/component-base/version

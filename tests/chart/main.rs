@@ -1,0 +1,8 @@
+//! The Helm chart: what the real `helm` renders of it, and refuses.
+
+#[path = "../common/assets.rs"]
+mod assets;
+mod generated;
+mod helm;
+mod refused;
+mod rendered;
