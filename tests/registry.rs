@@ -51,7 +51,11 @@ async fn every_image_has_the_digest_that_another_client_finds() {
 #[tokio::test]
 async fn over_tls_too() {
     let user = [credential(USERNAME, PASSWORD)];
-    for (auth, credentials) in [(Auth::None, &[][..]), (Auth::Basic, &user)] {
+    for (auth, credentials) in [
+        (Auth::None, &[][..]),
+        (Auth::Basic, &user),
+        (Auth::Token, &user),
+    ] {
         same_digests(TestRegistry::with_tls(auth).await, credentials).await;
     }
 }
@@ -183,6 +187,11 @@ async fn what_is_not_there_is_said_in_the_registrys_words() {
 #[tokio::test]
 async fn basic_authentication() {
     authentication(TestRegistry::with_basic_auth()).await;
+}
+
+#[tokio::test]
+async fn token_authentication_over_tls() {
+    authentication(TestRegistry::with_tls(Auth::Token).await).await;
 }
 
 #[tokio::test]
@@ -428,7 +437,7 @@ async fn tls_that_is_not_as_it_should_be() {
         assert!(error.to_string().contains(words), "{error}");
     }
     // A registry with TLS whose token service has none.
-    let registry = TestRegistry::with_tls(Auth::Token).await;
+    let registry = TestRegistry::with_tls(Auth::TokenInClear).await;
     let user = [credential(USERNAME, PASSWORD)];
     let asked = registry.tokens().unwrap().requests();
     let answer = resolver(&registry)

@@ -1,7 +1,7 @@
 //! How registries are treated, and what is done while they fail: by the counts of a registry that does as it is told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,7 +19,7 @@ use surepull::workload::Kinds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Barrier, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 mod common;
 
@@ -133,6 +133,34 @@ async fn while_a_registry_fails_its_last_good_answer_counts_with_a_warning() {
     let unknown = review(&webhook, &images).await;
     assert!(!patch(&unknown).contains("sha256:"), "{unknown}");
     assert_eq!(webhook.metric(name).await, Some(1));
+}
+
+#[tokio::test]
+async fn a_silent_registry_is_not_waited_for_to_the_end_where_a_digest_is_known() {
+    let silent = Arc::new(AtomicBool::new(false));
+    let current = Arc::clone(&silent);
+    let server = Faulty::start(move |_| {
+        let silent = current.load(Ordering::SeqCst);
+        Box::pin(async move {
+            if silent {
+                std::future::pending::<()>().await;
+            }
+            good()
+        })
+    })
+    .await;
+    let resolver = resolver(&server, &forgetful());
+    assert_eq!(ask_for(&resolver, 1).await, Ok(digest()));
+    silent.store(true, Ordering::SeqCst);
+    // From here on the clock is the test's: it goes to the next moment that somebody waits for.
+    tokio::time::pause();
+    let began = Instant::now();
+    let deadline = began + Duration::from_secs(12);
+    let answer = resolver.resolve(&image(), &[], false, deadline).await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.class(), Class::TimedOut, "{error}");
+    assert_eq!(began.elapsed().as_secs(), 4);
+    assert!(resolver.last_good(&image(), &[], &error).is_some());
 }
 
 #[tokio::test]

@@ -62,12 +62,8 @@ impl Faulty {
             "https://localhost:{}",
             listener.local_addr().unwrap().port()
         );
-        let clients = Arc::default();
-        let listener = TlsListener {
-            listener,
-            acceptor: Arc::new(tls).into(),
-            clients: Arc::clone(&clients),
-        };
+        let listener = TlsListener::new(listener, tls);
+        let clients = Arc::clone(&listener.clients);
         Self::serve(listener, endpoint, clients, answer)
     }
 
@@ -140,10 +136,20 @@ impl Faulty {
 }
 
 /// Takes connections with TLS; those without are closed.
-struct TlsListener {
+pub struct TlsListener {
     listener: TcpListener,
     acceptor: TlsAcceptor,
     clients: Arc<Mutex<Vec<bool>>>,
+}
+
+impl TlsListener {
+    pub fn new(listener: TcpListener, tls: ServerConfig) -> Self {
+        Self {
+            listener,
+            acceptor: Arc::new(tls).into(),
+            clients: Arc::default(),
+        }
+    }
 }
 
 impl Listener for TlsListener {
