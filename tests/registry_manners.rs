@@ -18,7 +18,7 @@ use surepull::registry::{Class, Error, Image, Resolver};
 use surepull::workload::Kinds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::{Barrier, Semaphore};
+use tokio::sync::Barrier;
 use tokio::time::{Instant, sleep};
 
 mod common;
@@ -228,21 +228,6 @@ async fn ask_for(resolver: &Resolver, tag: u32) -> Result<Digest, Arc<Error>> {
     resolver.resolve(&tagged(tag), &[], false, soon()).await
 }
 
-/// A registry that answers well once it is let.
-async fn gated() -> (Faulty, Arc<Semaphore>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let closed = Arc::clone(&gate);
-    let server = Faulty::start(move |_| {
-        let gate = Arc::clone(&closed);
-        Box::pin(async move {
-            let _permit = gate.acquire().await;
-            good()
-        })
-    })
-    .await;
-    (server, gate)
-}
-
 #[tokio::test]
 async fn a_digest_in_use_is_refreshed_and_one_that_is_not_is_not() {
     const USED: u32 = 1;
@@ -272,7 +257,7 @@ async fn a_digest_in_use_is_refreshed_and_one_that_is_not_is_not() {
 
 #[tokio::test]
 async fn five_hundred_reviews_of_a_cold_image_make_one_request() {
-    let (server, gate) = gated().await;
+    let (server, gate) = Faulty::gated(good).await;
     let webhook = served_patiently(&server);
     let images = ["registry.test/app:1".to_owned()];
     let all_wait = async {
@@ -334,7 +319,7 @@ async fn no_more_are_asked_at_once_than_is_configured() {
 
 #[tokio::test]
 async fn look_ups_are_bounded_for_each_host_and_in_all() {
-    let (server, gate) = gated().await;
+    let (server, gate) = Faulty::gated(good).await;
     let entry = |name: &str, path: &str| {
         let endpoint = server.endpoint.replace("127.0.0.1", name);
         common::entry(&format!("registry.test/{path}"), &[&endpoint], None)

@@ -17,6 +17,7 @@ use surepull::credentials::Credential;
 use surepull::image::Digest;
 use surepull::registry::{Error, Image, Resolver};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -110,6 +111,22 @@ impl Faulty {
             Box::pin(async move { response })
         })
         .await
+    }
+
+    /// A server that keeps its answers back until it gets permits for them.
+    pub async fn gated(
+        answer: impl Fn() -> Response + Copy + Send + Sync + 'static,
+    ) -> (Self, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let closed = Arc::clone(&gate);
+        let server = Self::start(move |_| {
+            let gate = Arc::clone(&closed);
+            Box::pin(async move {
+                let _permit = gate.acquire().await;
+                answer()
+            })
+        });
+        (server.await, gate)
     }
 
     /// Of each TLS connection, whether the client showed a certificate.

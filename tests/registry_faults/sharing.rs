@@ -7,18 +7,9 @@ use super::*;
 #[tokio::test]
 async fn a_look_up_outlives_its_waiters_and_is_remembered() {
     for (finally, found) in [(200, true), (500, false)] {
-        let gate = Arc::new(Semaphore::new(0));
-        let closed = Arc::clone(&gate);
-        let server = Faulty::start(move |_| {
-            let gate = Arc::clone(&closed);
-            Box::pin(async move {
-                let _permit = gate.acquire().await;
-                if finally == 200 {
-                    good()
-                } else {
-                    reply(finally, &[], "")
-                }
-            })
+        let (server, gate) = Faulty::gated(move || match finally {
+            200 => good(),
+            status => reply(status, &[], ""),
         })
         .await;
         let resolver = server.resolver();
@@ -50,44 +41,8 @@ async fn a_look_up_outlives_its_waiters_and_is_remembered() {
 }
 
 #[tokio::test]
-async fn two_hundred_that_ask_for_one_image_make_one_request() {
-    let gate = Arc::new(Semaphore::new(0));
-    let closed = Arc::clone(&gate);
-    let server = Faulty::start(move |_| {
-        let gate = Arc::clone(&closed);
-        Box::pin(async move {
-            let _permit = gate.acquire().await;
-            good()
-        })
-    })
-    .await;
-    let resolver = server.resolver();
-    let askers: Vec<_> = (0..200)
-        .map(|_| {
-            let resolver = resolver.clone();
-            tokio::spawn(async move { ask(&resolver).await })
-        })
-        .collect();
-    wait_for(|| !server.lines().is_empty()).await;
-    gate.add_permits(1000);
-    for asker in askers {
-        assert_eq!(asker.await.unwrap(), Ok(digest()));
-    }
-    assert_eq!(server.lines().len(), 1);
-}
-
-#[tokio::test]
 async fn fresh_askers_share_look_ups_that_begin_after_they_asked() {
-    let gate = Arc::new(Semaphore::new(0));
-    let closed = Arc::clone(&gate);
-    let server = Faulty::start(move |_| {
-        let gate = Arc::clone(&closed);
-        Box::pin(async move {
-            let _permit = gate.acquire().await;
-            good()
-        })
-    })
-    .await;
+    let (server, gate) = Faulty::gated(good).await;
     let resolver = server.resolver();
     let ask_fresh =
         |resolver: Resolver| async move { resolver.resolve(&image(), &[], true, soon()).await };
