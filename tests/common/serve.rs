@@ -103,7 +103,22 @@ impl Served {
         Self::launch(folder, authority, arguments)
     }
 
-    /// The same on another address, with a certificate for it and for this name.
+    /// Starts the binary as one more replica: with access to a cluster, and a certificate of the same authority.
+    pub fn start_beside(authority: &Authority, kubeconfig: &Path, configuration: &str) -> Self {
+        let kubeconfig = kubeconfig.to_str().expect("a path");
+        let (folder, authority) = Self::files(configuration, |folder| authority.sibling(folder));
+        let arguments = [
+            "--kubeconfig",
+            kubeconfig,
+            "--reload-interval",
+            "100ms",
+            "--drain",
+            "1s",
+        ];
+        Self::launch(folder, authority, &arguments)
+    }
+
+    /// Starts the binary on another address, with a certificate for it and for this name.
     pub fn start_at(address: &str, name: &str, configuration: &str, arguments: &[&str]) -> Self {
         let authority = |folder: &Path| Authority::of(folder, address, &[name]);
         let (folder, authority) = Self::files(configuration, authority);
@@ -224,6 +239,11 @@ impl Served {
     /// Asks it to stop, as the kubelet does.
     pub fn terminate(&self) {
         self.signal("-TERM");
+    }
+
+    /// Ends it at once.
+    pub fn kill(&self) {
+        self.signal("-KILL");
     }
 
     /// Asks it to look at its files at once.
