@@ -1,6 +1,9 @@
 //! What the Markdown pages say that a program can check: links, configurations, command lines, names of settings and
 //! metrics, and what surepull is quoted with. (What kubectl is quoted with, `tests/cluster` checks.)
 
+#[path = "common/page.rs"]
+mod page;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use surepull::config;
+
+use page::{Page, root};
 
 /// Pages that are linked before they are written; nothing in them is checked until they are there.
 const TO_COME: [&str; 5] = [
@@ -17,12 +22,6 @@ const TO_COME: [&str; 5] = [
     "docs/runbooks.md",
     "charts/surepull/README.md",
 ];
-
-/// A Markdown file: its path from the root, and its lines, each with the kind of block that it stands in.
-struct Page {
-    path: String,
-    lines: Vec<(Option<String>, String)>,
-}
 
 #[test]
 fn links_lead_somewhere() {
@@ -128,7 +127,7 @@ fn metrics_that_are_named_are_metrics() {
         if page.path == "CHANGELOG.md" {
             continue;
         }
-        let text = page.lines.iter().map(|(_, line)| &**line);
+        let text = page.lines();
         for word in text.flat_map(|line| line.split(|c: char| c != '_' && !c.is_alphanumeric())) {
             let mut name = word;
             // The bare prefix stands before alternatives.
@@ -150,10 +149,10 @@ fn metrics_that_are_named_are_metrics() {
 #[test]
 fn what_surepull_is_quoted_with_it_says() {
     let sources = sources();
-    let page = page("docs/troubleshooting.md");
+    let page = Page::read("docs/troubleshooting.md");
     let mut quoted = 0;
     let own = page.section("What surepull says");
-    for row in own.iter().filter(|line| line.starts_with("| ")) {
+    for row in own.prose().filter(|line| line.starts_with("| ")) {
         let cell = row.split('|').nth(1).unwrap_or_default();
         for span in cell.split('`').skip(1).step_by(2) {
             for part in span.split('…').map(str::trim).filter(|part| part.len() > 3) {
@@ -163,96 +162,6 @@ fn what_surepull_is_quoted_with_it_says() {
         }
     }
     assert!(quoted > 10, "only {quoted} quotations are found");
-}
-
-// === impl Page ===
-
-impl Page {
-    fn read(path: String) -> Self {
-        let text = fs::read_to_string(root().join(&path)).expect("a page");
-        let mut block: Option<String> = None;
-        let mut lines = Vec::new();
-        for line in text.lines() {
-            match (line.trim_start().strip_prefix("```"), &block) {
-                (Some(_), Some(_)) => block = None,
-                (Some(kind), None) => block = Some(kind.trim().to_owned()),
-                (None, _) => lines.push((block.clone(), line.to_owned())),
-            }
-        }
-        assert!(block.is_none(), "{path}: a block does not end");
-        Self { path, lines }
-    }
-
-    /// The lines outside of code blocks.
-    fn prose(&self) -> impl Iterator<Item = &str> {
-        let lines = self.lines.iter();
-        lines.filter_map(|(block, line)| block.is_none().then_some(&**line))
-    }
-
-    /// The code blocks of a kind, without the indentation of their first lines.
-    fn blocks(&self, kind: &str) -> Vec<String> {
-        let mut blocks = Vec::new();
-        for run in self.lines.chunk_by(|(a, _), (b, _)| a == b) {
-            if run[0].0.as_deref() == Some(kind) {
-                let indent = run[0].1.len() - run[0].1.trim_start().len();
-                let lines = run.iter().map(|(_, line)| line.get(indent..).unwrap_or(""));
-                blocks.push(lines.flat_map(|line| [line, "\n"]).collect());
-            }
-        }
-        blocks
-    }
-
-    /// What stands between backquotes in one line.
-    fn spans(&self) -> impl Iterator<Item = String> {
-        let spans = self
-            .prose()
-            .flat_map(|line| line.split('`').skip(1).step_by(2));
-        spans.map(str::to_owned)
-    }
-
-    /// The targets of links that lead to this repository.
-    fn links(&self) -> Vec<String> {
-        let mut links = Vec::new();
-        for line in self.prose() {
-            let words: String = line.split('`').step_by(2).collect();
-            for rest in words.split("](").skip(1) {
-                let target = rest.split(')').next().unwrap_or_default();
-                if !target.contains("://") {
-                    links.push(target.to_owned());
-                }
-            }
-        }
-        links
-    }
-
-    /// The anchors of its headings, as GitHub makes them.
-    fn anchors(&self) -> BTreeSet<String> {
-        let mut anchors = BTreeSet::new();
-        for heading in self.prose().filter(|line| line.starts_with('#')) {
-            let words = heading.trim_start_matches('#').trim().to_lowercase();
-            let kept = words
-                .chars()
-                .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
-            let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
-            let again = (1..).map(|number| format!("{anchor}-{number}"));
-            let mut names = std::iter::once(anchor.clone()).chain(again);
-            anchors.extend(names.find(|name| !anchors.contains(name)));
-        }
-        anchors
-    }
-
-    /// The lines under a heading, up to the next one.
-    fn section(&self, heading: &str) -> Vec<&str> {
-        let lines = self
-            .prose()
-            .skip_while(|line| line.trim_start_matches('#').trim() != heading);
-        let lines: Vec<_> = lines
-            .skip(1)
-            .take_while(|line| !line.starts_with('#'))
-            .collect();
-        assert!(!lines.is_empty(), "{}: no section {heading:?}", self.path);
-        lines
-    }
 }
 
 /// The command lines of surepull in a block: what follows `$ `, if anything does, up to a pipe or a comment.
@@ -266,19 +175,11 @@ fn commands(text: &str) -> Vec<String> {
     alone.map(str::to_owned).collect()
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn page(path: &str) -> Page {
-    Page::read(path.to_owned())
-}
-
 /// All Markdown files of the repository.
 fn pages() -> Vec<Page> {
     let markdown = files(root(), "md").into_iter().map(|path| {
         let path = path.strip_prefix(root()).expect("below the root");
-        page(path.to_str().expect("text"))
+        Page::read(path.to_str().expect("text"))
     });
     markdown.collect()
 }
