@@ -6,13 +6,13 @@ mod page;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use surepull::config;
 
-use page::{Page, root};
+use page::{Page, files, root};
 
 /// Pages that are linked before they are written; nothing in them is checked until they are there.
 const TO_COME: [&str; 5] = [
@@ -25,7 +25,7 @@ const TO_COME: [&str; 5] = [
 
 #[test]
 fn links_lead_somewhere() {
-    let (pages, mut dead, mut followed) = (pages(), Vec::new(), 0);
+    let (pages, mut dead, mut followed) = (Page::all(), Vec::new(), 0);
     for page in &pages {
         for target in page.links() {
             let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
@@ -52,7 +52,7 @@ fn links_lead_somewhere() {
 fn configurations_are_valid() {
     let keys = settings();
     let mut read = 0;
-    for page in pages() {
+    for page in Page::all() {
         for text in page.blocks("yaml") {
             let has = |key: &str| text.lines().any(|line| line.starts_with(key));
             let is_whole = has("kind: Configuration");
@@ -74,7 +74,7 @@ fn configurations_are_valid() {
 #[test]
 fn command_lines_are_taken() {
     let mut tried = BTreeSet::new();
-    for page in pages() {
+    for page in Page::all() {
         let blocks = ["sh", "console"].map(|kind| page.blocks(kind)).concat();
         let commands = blocks.iter().flat_map(|text| commands(text));
         // A command that is named in a sentence may lack what it needs.
@@ -99,7 +99,7 @@ fn command_lines_are_taken() {
 fn settings_that_are_named_are_settings() {
     let (keys, schema) = (settings(), schema());
     let mut known = BTreeSet::new();
-    for page in pages() {
+    for page in Page::all() {
         for span in page.spans() {
             let path = span.split(':').next().unwrap_or_default();
             let path = path.replace("[]", "");
@@ -122,7 +122,7 @@ fn settings_that_are_named_are_settings() {
 fn metrics_that_are_named_are_metrics() {
     let sources = sources();
     let mut known = BTreeSet::new();
-    for page in pages() {
+    for page in Page::all() {
         // What was renamed is named there.
         if page.path == "CHANGELOG.md" {
             continue;
@@ -175,36 +175,11 @@ fn commands(text: &str) -> Vec<String> {
     alone.map(str::to_owned).collect()
 }
 
-/// All Markdown files of the repository.
-fn pages() -> Vec<Page> {
-    let markdown = files(root(), "md").into_iter().map(|path| {
-        let path = path.strip_prefix(root()).expect("below the root");
-        Page::read(path.to_str().expect("text"))
-    });
-    markdown.collect()
-}
-
 /// All sources of the library in one text, with quotation marks as they are printed.
 fn sources() -> String {
     let sources = files(&root().join("src"), "rs").into_iter();
     let sources = sources.map(|path| fs::read_to_string(path).expect("a source"));
     sources.collect::<String>().replace("\\\"", "\"")
-}
-
-/// The files with this extension in a folder and below, but not in hidden folders or what Cargo builds.
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_dir() && !name.starts_with('.') && name != "target" {
-            found.extend(files(&path, extension));
-        } else if path.extension().is_some_and(|found| found == extension) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 /// The path without `..`.

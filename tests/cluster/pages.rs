@@ -10,7 +10,8 @@ use crate::world::World;
 use crate::{Case, Test};
 
 pub fn tests() -> Vec<(String, Test)> {
-    let cases: [Case; 3] = [
+    let cases: [Case; 4] = [
+        ("all_commands_are_known", known),
         ("break_glass_and_uninstall", break_glass),
         ("pull_secrets_are_made", pull_secrets),
         ("rights_for_one_namespace", rights),
@@ -21,6 +22,39 @@ pub fn tests() -> Vec<(String, Test)> {
 /// The `sh` blocks of a section of a page.
 fn commands(page: &str, section: &str) -> Vec<String> {
     Page::read(page).section(section).blocks("sh")
+}
+
+/// Every `kubectl` in the pages is a command with flags that `kubectl` has.
+fn known(world: &World) {
+    let pages = Page::all().into_iter();
+    let mut tried = 0;
+    for page in pages.filter(|page| page.path.starts_with("docs/")) {
+        let blocks = ["sh", "console"].map(|kind| page.blocks(kind)).concat();
+        let lines = blocks.iter().flat_map(|block| block.lines());
+        let lines = lines.map(|line| line.strip_prefix("$ ").unwrap_or(line).to_owned());
+        let commands = lines
+            .chain(page.spans())
+            .filter(|line| line.starts_with("kubectl "));
+        for command in commands {
+            // With it nothing is done, but a mistake before it is one all the same.
+            let alone = command.split(" | ").next().unwrap_or_default();
+            let alone = alone.trim_end_matches(['&', ' ', '\\', '…']);
+            let help = world
+                .cluster
+                .kubectl()
+                .shell(&format!("{alone} --help"))
+                .success();
+            let mut words = alone.split(' ').skip(1);
+            let verb = match words.next() {
+                Some("-n") => words.nth(1),
+                verb => verb,
+            };
+            let usage = format!("kubectl {}", verb.unwrap_or_default());
+            assert!(help.contains(&usage), "{}: {command}", page.path);
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "only {tried} commands are found");
 }
 
 /// A surepull that nobody reaches stands in the way; each block of commands clears it.
@@ -70,6 +104,7 @@ fn break_glass(world: &World) {
         .lines()
         .filter(|line| line.contains(NAME) && line.ends_with("Fail"));
     assert_eq!(ours.count(), 2, "{listed}");
+    first_look(&space, &tried);
     run(ignore);
     until_clear("objects pass");
     let uninstall = &commands("docs/operations.md", "Uninstalling")[0];
@@ -82,6 +117,24 @@ fn break_glass(world: &World) {
         // Once more is no mistake.
         run(block);
     }
+}
+
+/// What is looked at first shows both webhooks, and that they refuse.
+fn first_look(space: &Kubectl, tried: &Value) {
+    let blocks = commands("docs/troubleshooting.md", "First look");
+    let refused = format!("cat > pod.yaml <<'POD'\n{tried}\nPOD\n{}", blocks[0]);
+    let refused = space.shell(&refused).refused();
+    assert!(refused.contains("failed calling webhook"), "{refused}");
+    let found = blocks[1]
+        .lines()
+        .find(|line| line.contains("webhookconfiguration"));
+    let found = found.expect("a command").replace("surepull", space.name());
+    let found = space.shell(&found).success();
+    assert_eq!(
+        found.matches(&format!("/{}", space.name())).count(),
+        2,
+        "{found}"
+    );
 }
 
 /// Sets what happens where a webhook does not answer.

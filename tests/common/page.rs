@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A Markdown file: its path from the root, and its lines, each with the kind of block that it stands in.
 #[derive(Debug)]
@@ -15,6 +15,15 @@ pub struct Page {
 // === impl Page ===
 
 impl Page {
+    /// All Markdown files of the repository.
+    pub fn all() -> Vec<Self> {
+        let markdown = files(root(), "md").into_iter().map(|path| {
+            let path = path.strip_prefix(root()).expect("below the root");
+            Self::read(path.to_str().expect("text"))
+        });
+        markdown.collect()
+    }
+
     pub fn read(path: &str) -> Self {
         let text = fs::read_to_string(root().join(path)).expect("a page");
         let mut block: Option<String> = None;
@@ -120,4 +129,20 @@ impl Page {
 /// The folder of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files with this extension in a folder and below, but not in hidden folders or what Cargo builds.
+pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() && !name.starts_with('.') && name != "target" {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }
