@@ -10,6 +10,7 @@ mod examples;
 mod failures;
 mod lifecycle;
 mod matrix;
+mod pages;
 mod plugins;
 mod presets;
 mod webhooks;
@@ -53,6 +54,7 @@ fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
         presets::tests(),
         credentials::tests(),
         examples::tests(),
+        pages::tests(),
     ]
     .into_iter()
     .flatten()
