@@ -440,43 +440,50 @@ async fn a_failure_that_passes_is_not_noticed() {
 
 #[tokio::test]
 async fn a_registry_that_fails_is_left_alone() {
-    for (headers, asked) in [(&[][..], 15), (&[("retry-after", "60")][..], 1)] {
+    for (headers, asked) in [(&[][..], 15), (&[("retry-after", "60")][..], 2)] {
         let (server, status) = changeable(headers).await;
         status.store(503, Ordering::SeqCst);
         let resolver = resolver(&server, &forgetful());
-        for tag in 0..8 {
-            let error = ask_for(&resolver, tag).await.unwrap_err();
+        let ask = async |repository: u32| {
+            let repository = format!("app{repository}").into();
+            let image = Image {
+                repository,
+                ..image()
+            };
+            let answer = resolver.resolve(&image, &[], false, soon()).await;
+            answer.unwrap_err()
+        };
+        for repository in 0..8 {
+            let error = ask(repository).await;
             assert_eq!(error.class(), Class::Unavailable, "{error}");
         }
-        let error = ask_for(&resolver, 0).await.unwrap_err().to_string();
-        assert!(
-            error.contains("not asked about app:0: it has been failing, again in "),
-            "{error}"
-        );
-        // Five look-ups of three attempts; or one that was told to wait.
+        let error = ask(0).await.to_string();
+        let not_asked = "not asked about app0:1: it has been failing, again in ";
+        assert!(error.contains(not_asked), "{error}");
+        // Five look-ups of three attempts; or two that were told to wait.
         assert_eq!(server.lines().len(), asked);
     }
 }
 
 #[tokio::test]
-async fn what_a_registry_says_of_its_limit_is_a_metric() {
-    let digest = digest();
-    let server = Faulty::answering(move |_| {
-        let headers = [
-            ("docker-content-digest", digest.as_str()),
-            ("ratelimit-limit", "100;w=21600"),
-            ("ratelimit-remaining", "76;w=21600"),
-        ];
-        reply(200, &headers, "")
-    })
-    .await;
-    let resolver = server.resolver();
-    ask_for(&resolver, 1).await.unwrap();
-    let text = metrics(&resolver);
-    for line in [
-        r#"surepull_registry_ratelimit_limit{registry="registry.test"} 100"#,
-        r#"surepull_registry_ratelimit_remaining{registry="registry.test"} 76"#,
-    ] {
-        assert!(text.contains(line), "{line}\n{text}");
+async fn a_repository_that_fails_leaves_the_others_alone() {
+    for (status, more) in [(503, "300"), (429, "3000"), (502, "0")] {
+        let server = Faulty::answering(move |request| {
+            if request.uri().path().starts_with("/v2/app/") {
+                return good();
+            }
+            reply(status, &[("retry-after", more)], "")
+        })
+        .await;
+        let resolver = resolver(&server, &forgetful());
+        for tag in 0..8 {
+            let repository = "evil".into();
+            let image = Image {
+                repository,
+                ..tagged(tag)
+            };
+            assert!(resolver.resolve(&image, &[], false, soon()).await.is_err());
+        }
+        assert_eq!(ask_for(&resolver, 1).await, Ok(digest()), "{status}");
     }
 }

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::additions::matches;
 use super::attempts::{Attempts, Means};
 use super::purse::Purse;
 use crate::config::{Credentials, Patterns};
@@ -226,14 +227,14 @@ impl<'q> LookUp<'q> {
     /// What would make pull secrets of the configuration useful for this image.
     fn extra_remedies(&self) -> impl Iterator<Item = String> {
         let extras = self.purse.extras.iter();
-        extras.filter_map(|extra| extra.remedy(&self.image))
+        extras.filter_map(|extra| extra.remedy(&self.image, self.rules.patterns))
     }
 
     /// Whether a pull secret of the Pods holds an entry for the image.
     fn is_pulled_with_a_secret(&self) -> bool {
         let repository = self.repository();
         let mut secrets = self.purse.keyrings.iter();
-        secrets.any(|keyring| !keyring.lookup(&repository).is_empty())
+        secrets.any(|keyring| matches(keyring, &repository, self.rules.patterns))
     }
 
     /// The entries that would name the image in the grammar that is not in effect: told to the user, or for files, which

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
-use tokio::sync::SemaphorePermit;
 
 use super::audience::Audience;
 use super::challenge;
@@ -11,6 +10,7 @@ use super::error::Error;
 use super::exchange::{Ask, Reply};
 use super::lookup::Lookup;
 use super::manifest::{self, Kind};
+use super::manners::{Memory, Visit};
 use super::route::Target;
 use super::token::{self, GrantKey};
 use crate::credentials::Credential;
@@ -25,6 +25,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 pub(super) struct Attempt<'a> {
     lookup: &'a Lookup<'a>,
     target: &'a Target<'a>,
+    visit: &'a Visit,
     credential: Option<&'a Credential>,
     key: GrantKey,
 }
@@ -32,13 +33,14 @@ pub(super) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     pub(super) fn new(
         lookup: &'a Lookup<'a>,
-        target: &'a Target<'a>,
+        (target, visit): (&'a Target<'a>, &'a Visit),
         credential: Option<&'a Credential>,
         audience: Audience,
     ) -> Self {
         Self {
             lookup,
             target,
+            visit,
             credential,
             key: GrantKey {
                 endpoint: target.endpoint.to_string(),
@@ -51,6 +53,7 @@ impl<'a> Attempt<'a> {
     /// Asks for the digest, and if it is to be verified, for what is there.
     pub(super) async fn run(&self) -> Result<Digest, Error> {
         let Lookup { grants, image, .. } = self.lookup;
+        self.visit.excuse(false);
         let mut authorization = grants.get(&self.key);
         let url = self.lookup.url(self.target, &image.tag)?;
         let digest = self.digest(&url, &mut authorization).await?;
@@ -75,12 +78,19 @@ impl<'a> Attempt<'a> {
                     return Ok(digest);
                 }
             }
-            // A registry that does not know HEAD says so in one of these ways; and an honest 404 has its words in the
-            // body that only GET gets.
-            400 | 404 | 405 | 406 | 501 => {}
+            // A registry that does not know HEAD says so in one of these ways; and an honest 401, 403 or 404 has its
+            // words in the body that only GET gets.
+            400 | 401 | 403 | 404 | 405 | 406 | 501 => {}
             _ => return Err(head.error(self.lookup.subject).await),
         }
-        let get = self.ask(Method::GET, url, authorization).await?;
+        let get = match head.status.as_u16() {
+            // Without an answer to its challenge there will be no other words; the one that has been given will do.
+            401 if authorization.is_none() && !head.foreign => {
+                return Err(head.error(self.lookup.subject).await);
+            }
+            401 => self.send(Method::GET, url, authorization.as_ref()).await?,
+            _ => self.ask(Method::GET, url, authorization).await?,
+        };
         if get.status.is_success() {
             self.digest_of_body(get).await
         } else {
@@ -143,9 +153,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Reads a manifest, once there is memory for it.
-    async fn read(&self, get: Reply) -> Result<(Option<SemaphorePermit<'a>>, Bytes), Error> {
+    async fn read(&self, get: Reply) -> Result<(Memory<'a>, Bytes), Error> {
         let length = get.announced().unwrap_or(MANIFEST_LIMIT);
-        let memory = self.lookup.manners.memory(length.min(MANIFEST_LIMIT)).await;
+        let memory = self
+            .visit
+            .memory(self.lookup.manners, length.min(MANIFEST_LIMIT));
+        let memory = memory.await;
         let body = get.body(self.lookup.subject, MANIFEST_LIMIT).await?;
         Ok((memory, body))
     }
@@ -185,8 +198,9 @@ impl<'a> Attempt<'a> {
             challenge,
             self.credential,
         )
-        .await?;
-        let Some(grant) = grant else {
+        .await;
+        self.visit.excuse(grant.is_err());
+        let Some(grant) = grant? else {
             return Err(refusal);
         };
         *authorization = Some(grant.header.clone());

@@ -10,7 +10,7 @@ use super::audience::Audiences;
 use super::cache::Key;
 use super::connect::Origin;
 use super::error::{Error, Subject};
-use super::manners::{Manners, Retries, Withheld};
+use super::manners::{Manners, Retries, Visit, Withheld};
 use super::metrics::Metrics;
 use super::route::{Route, Target};
 use super::token::{self, Grants};
@@ -33,6 +33,13 @@ pub(super) struct Lookup<'a> {
     pub(super) providers_until: Instant,
     /// What they have answered to this look-up.
     pub(super) provided: OnceCell<Vec<Credential>>,
+}
+
+/// Where credentials are tried.
+struct Place<'a> {
+    target: &'a Target<'a>,
+    origin: &'a Origin,
+    visit: &'a Visit,
 }
 
 impl Lookup<'_> {
@@ -64,8 +71,13 @@ impl Lookup<'_> {
         let host = self.manners.host(&origin, self.route.at_once);
         let visit = host.enter().await;
         let visit = visit.map_err(|withheld| self.withheld(withheld))?;
-        let answer = self.try_credentials(target, &origin, credentials).await;
-        visit.end(&answer);
+        let place = Place {
+            target,
+            origin: &origin,
+            visit: &visit,
+        };
+        let answer = self.try_credentials(&place, credentials).await;
+        visit.end(&self.image.repository, &answer);
         answer
     }
 
@@ -73,8 +85,7 @@ impl Lookup<'_> {
     /// once without.
     async fn try_credentials(
         &self,
-        target: &Target<'_>,
-        origin: &Origin,
+        place: &Place<'_>,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
         let anonymous = credentials.is_empty().then_some(None);
@@ -83,7 +94,7 @@ impl Lookup<'_> {
         for (position, credential) in credentials.iter().map(Some).chain(anonymous).enumerate() {
             for one in self.expanded(position, credential).await {
                 let one = one.filter(|one| !one.is_anonymous());
-                let answer = self.try_credential(target, origin, one, &mut retries).await;
+                let answer = self.try_credential(place, one, &mut retries).await;
                 let error = match answer {
                     Ok(digest) => {
                         let key = Key::new(self.image, self.audiences.of(credentials));
@@ -137,19 +148,24 @@ impl Lookup<'_> {
     /// Tries one credential, or none, where it has not been told to wait; and again where the failure may pass.
     async fn try_credential(
         &self,
-        target: &Target<'_>,
-        origin: &Origin,
+        place: &Place<'_>,
         credential: Option<&Credential>,
         retries: &mut Retries,
     ) -> Result<Digest, Error> {
+        let Place {
+            target,
+            origin,
+            visit,
+        } = *place;
+        let repository = &self.image.repository;
         let credentials = credential.map_or(&[][..], std::slice::from_ref);
         let audience = self.audiences.of(credentials);
-        let free = self.manners.may_ask(origin, audience);
+        let free = self.manners.may_ask(origin, audience, repository);
         free.map_err(|withheld| self.withheld(withheld))?;
         loop {
-            let attempt = Attempt::new(self, target, credential, audience);
+            let attempt = Attempt::new(self, (target, visit), credential, audience);
             let answer = attempt.run().await;
-            self.manners.note(origin, audience, &answer);
+            self.manners.note(origin, audience, repository, &answer);
             let pause = answer.as_ref().err().and_then(|error| retries.pause(error));
             let Some(pause) = pause else {
                 return answer;

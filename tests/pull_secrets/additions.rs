@@ -312,7 +312,7 @@ async fn a_failed_look_up_says_how_to_make_the_configured_pull_secret() {
         (
             "other.test",
             false,
-            "surepull: Pods of namespace ns do not get pull secret \"other.test\": it has no entry for registry.test/app; replace it: kubectl create secret generic other.test -n ns --type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=config.json",
+            "surepull: Pods of namespace ns do not get pull secret \"other.test\": it has no entry for registry.test/app; add one to those that it has, in config.json, and replace it: kubectl create secret generic other.test -n ns --type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=config.json",
         ),
         (
             "opaque",

@@ -116,3 +116,26 @@ async fn connections_are_kept() {
     assert_eq!(server.lines().len(), 4);
     assert_eq!(server.clients().len(), 1);
 }
+
+#[tokio::test]
+async fn what_a_registry_says_of_its_limit_is_a_metric() {
+    let digest = digest();
+    let server = Faulty::answering(move |_| {
+        let headers = [
+            ("docker-content-digest", digest.as_str()),
+            ("ratelimit-limit", "100;w=21600"),
+            ("ratelimit-remaining", "76;w=21600"),
+        ];
+        reply(200, &headers, "")
+    })
+    .await;
+    let resolver = server.resolver();
+    ask(&resolver).await.unwrap();
+    let text = metrics(&resolver);
+    for line in [
+        r#"surepull_registry_ratelimit_limit{registry="registry.test"} 100"#,
+        r#"surepull_registry_ratelimit_remaining{registry="registry.test"} 76"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
