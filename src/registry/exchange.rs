@@ -194,10 +194,9 @@ impl Reply {
 /// Whether a text has the token that was sent, the password, or a user name long enough to be a token: it may be shown to
 /// who may not know them.
 fn repeats(text: &[u8], authorization: &HeaderValue) -> bool {
-    let has = |secret: &[u8]| {
-        let mut parts = text.windows(secret.len().max(1));
-        !secret.is_empty() && parts.any(|part| part.eq_ignore_ascii_case(secret))
-    };
+    let lower = |text: &[u8]| Zeroizing::new(String::from_utf8_lossy(text).to_lowercase());
+    let text = lower(text);
+    let has = |secret: &[u8]| !secret.is_empty() && text.contains(&**lower(secret));
     let value = authorization.as_bytes();
     let space = value.iter().position(|byte| *byte == b' ');
     let token = space.map_or(value, |space| &value[space + 1..]);
