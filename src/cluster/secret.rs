@@ -147,6 +147,13 @@ mod tests {
             let keyring = read("kubernetes.io/dockercfg", &data);
             assert_eq!(keyring.is_ok(), is_read, "{count}");
         }
+        for (length, is_read) in [(BYTES, true), (BYTES + 1, false)] {
+            let text = r#"{"r.io": {}}"#;
+            let document = text.to_owned() + &" ".repeat(length - text.len());
+            let data = json!({".dockercfg": BASE64_STANDARD.encode(document)});
+            let keyring = read("kubernetes.io/dockercfg", &data);
+            assert_eq!(keyring.is_ok(), is_read, "{length}");
+        }
     }
 
     #[test]

@@ -273,6 +273,25 @@ mod tests {
                 assert_eq!(attempts.means(position), &means);
             }
             assert_eq!(attempts.means(1), &Means::Kubelet);
+
+            // Of an entry that matches in the documented grammar only, both are tried.
+            let rules = Credentials {
+                patterns: Patterns::Documented,
+                ..rules
+            };
+            let image = || "a.b.io/app".to_owned();
+            let attempts = Attempts::new(&[], &node, &Providers::default(), &rules, image);
+            let kinds = attempts
+                .credentials
+                .iter()
+                .map(Credential::has_identity_token);
+            let kinds: Vec<_> = kinds.collect();
+            let expected: &[bool] = if identity_tokens {
+                &[false, false, true]
+            } else {
+                &[false, false]
+            };
+            assert_eq!(kinds, expected);
         }
     }
 

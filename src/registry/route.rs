@@ -343,6 +343,13 @@ mod tests {
             (&[], &["r.io/team"], "r.io", "teams/app", true),
             (&["r.io"], &["r.io/team"], "r.io", "team/app", false),
             (&["r.io"], &["r.io/team"], "r.io", "app", true),
+            // Another spelling of a host is denied, too, and not allowed.
+            (&[], &["r.io"], "r.io:443", "app", false),
+            (&[], &["r.io"], "R.io", "app", false),
+            (&[], &["R.io:443"], "r.io", "app", false),
+            (&[], &["*.r.io"], "A.r.io:443", "app", false),
+            (&[], &["r.io"], "r.io:5000", "app", true),
+            (&["r.io"], &[], "R.io", "app", false),
         ] {
             let image = Image {
                 registry: registry.into(),

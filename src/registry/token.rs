@@ -381,6 +381,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_remembered_is_bounded_by_bytes() {
+        let grants = Grants::new();
+        let header = sensitive(&format!("Bearer {}", "a".repeat(TOKEN_LIMIT))).unwrap();
+        let audience = Audience::ANYBODY;
+        for number in 0..2 * GRANT_BYTES / TOKEN_LIMIT as u64 {
+            let key = GrantKey {
+                endpoint: "https://r.io".to_owned(),
+                repository: number.to_string(),
+                audience,
+            };
+            let lifetime = MAX_LIFETIME;
+            let header = header.clone();
+            grants.remember(&key, Grant { header, lifetime });
+        }
+        grants.headers.run_pending_tasks();
+        let size = grants.headers.weighted_size();
+        assert!(size > GRANT_BYTES / 2 && size <= GRANT_BYTES, "{size}");
+        let token =
+            |length| bearer_grant(format!(r#"{{"token":"{}"}}"#, "a".repeat(length)).as_bytes());
+        assert!(token(TOKEN_LIMIT).is_ok() && token(TOKEN_LIMIT + 1).is_err());
+    }
+
+    #[test]
     fn tokens_live_until_shortly_before_they_expire() {
         let lifetime =
             |body: &str| bearer_grant(body.as_bytes()).map(|grant| grant.lifetime.as_secs());

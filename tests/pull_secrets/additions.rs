@@ -40,6 +40,18 @@ fn additions_cluster() -> Known {
         };
         given.add_account("ns", name, account);
     }
+    // More than are read; the last one is as good as the first.
+    let many = (0..40).map(|number| format!("many{number}"));
+    let pull_secrets: Vec<_> = many.collect();
+    for name in &pull_secrets {
+        let document = config(PASSWORD).replace("registry.test", "many.test");
+        given.add_pull_secret("ns", name, CONFIG_TYPE, |_| Some(document.as_bytes()));
+    }
+    let account = Account {
+        pull_secrets,
+        mountable_only: false,
+    };
+    given.add_account("ns", "many", account);
     given.add_account("ns", "bare", Account::default());
     Known(given)
 }
@@ -219,6 +231,26 @@ async fn pull_secrets_of_the_account_that_match_an_image_are_added() {
         },
     ] {
         addition.check().await;
+    }
+}
+
+#[tokio::test]
+async fn pull_secrets_beyond_the_bound_are_added_unseen() {
+    let pipeline = adding(
+        "http://127.0.0.1:1",
+        PullSecrets::Matching,
+        &[],
+        Mode::Enforce,
+    );
+    for (image, seen) in [("registry.test/app", 0), ("many.test/app", 32)] {
+        let pod = pinned_pod("many", &[], &[image]);
+        let (names, warnings) = added(&pipeline, &Change::create(&pod)).await;
+        assert_eq!(names.len(), seen + 8, "{names:?}");
+        let told = "is added unseen: it could not be read: only the first 32 are read";
+        assert!(
+            warnings.iter().any(|warning| warning.contains(told)),
+            "{warnings:?}"
+        );
     }
 }
 
