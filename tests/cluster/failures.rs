@@ -80,8 +80,8 @@ fn by_class(world: &World) {
          pin: {{errors: {{notFound: deny, unavailable: allow}}}}\n",
         world.registry.endpoint(),
     );
-    world.serve("strict", &settings);
-    let space = world.namespace("strict", "strict");
+    world.serve("denying", &settings);
+    let space = world.namespace("denying", "denying");
     let object =
         |name: &str, image: &str| deployment(name, &format!("{image}.example.com/app:9.9"), 0);
     let refused = space.apply(&object("registry", "registry")).refused();
