@@ -149,11 +149,13 @@ impl Served {
             .args(["--listen", &format!("{}:0", authority.address)])
             .args(["--ops-listen", "127.0.0.1:0"])
             .arg("--config")
-            .arg(folder.path().join("surepull.yaml"))
-            .arg("--tls-cert")
-            .arg(&authority.certificate)
-            .arg("--tls-key")
-            .arg(&authority.key)
+            .arg(folder.path().join("surepull.yaml"));
+        if !arguments.contains(&"--tls-self") {
+            let (certificate, key) = (&authority.certificate, &authority.key);
+            command.arg("--tls-cert").arg(certificate);
+            command.arg("--tls-key").arg(key);
+        }
+        command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
