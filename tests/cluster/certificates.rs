@@ -8,6 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::common::serve::Served;
 use crate::world::World;
 use crate::{Case, Test};
 use replicas::Replicas;
@@ -27,8 +28,10 @@ pub fn tests() -> Vec<(String, Test)> {
 const STEADY: [&str; 2] = ["--tls-leaf-validity", "60s"];
 
 fn healed(world: &World) {
-    let replicas = Replicas::start(world, "healed", &STEADY, &world.kubeconfig());
+    let start = Served::start_tracing;
+    let replicas = Replicas::start_by(start, world, "healed", &STEADY, &world.kubeconfig());
     let ca = replicas.ca();
+    let mut secrets = replicas.key_lines();
     assert_eq!(replicas.holders(), 1);
     replicas.until_bundle_is(&ca);
     replicas.assert_reviewed(world);
@@ -70,11 +73,16 @@ fn healed(world: &World) {
     replicas.until_shown(2);
     replicas.assert_reviewed(world);
     assert_eq!(replicas.ca(), wide.0);
+    secrets.extend(replicas.key_lines());
+    secrets.push("hunter2".to_owned());
     for log in replicas.logs() {
         assert!(
-            !log.contains("hunter2") && !log.contains("PRIVATE KEY"),
-            "{log}"
+            log.contains("TRACE") || log.contains("DEBUG"),
+            "all is logged"
         );
+        for secret in &secrets {
+            assert!(!log.contains(secret.as_str()), "{secret}");
+        }
     }
 }
 

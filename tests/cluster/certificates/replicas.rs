@@ -27,6 +27,17 @@ pub struct Replicas {
 impl Replicas {
     /// Starts them where there is nothing yet, and waits until they are ready.
     pub fn start(world: &World, name: &str, lives: &[&str], kubeconfig: &Path) -> Self {
+        Self::start_by(Served::start_bare, world, name, lives, kubeconfig)
+    }
+
+    /// The same in this way.
+    pub fn start_by(
+        start: fn(&str, &[&str]) -> Served,
+        world: &World,
+        name: &str,
+        lives: &[&str],
+        kubeconfig: &Path,
+    ) -> Self {
         let space = world.cluster.namespace(name, &[]);
         let kubeconfig = kubeconfig.to_str().expect("a path");
         let common = [
@@ -40,7 +51,7 @@ impl Replicas {
         ];
         let arguments = [&common, lives].concat();
         let configuration = world.configuration("");
-        let served = [(); 2].map(|()| Served::start_bare(&configuration, &arguments));
+        let served = [(); 2].map(|()| start(&configuration, &arguments));
         let replicas = Self {
             name: name.to_owned(),
             space,
@@ -189,6 +200,18 @@ impl Replicas {
         let object = format!("mutatingwebhookconfiguration/{}", self.name);
         let arguments = ["patch", &object, "--type=json", "-p", &change.to_string()];
         self.space.run(&arguments).success();
+    }
+
+    /// The private key in the Secret, in all forms in which it could be shown, cut into lines.
+    pub fn key_lines(&self) -> Vec<String> {
+        let base64 = &self.space.get("secret", "surepull-ca")["data"]["ca.key"];
+        let pem = text(base64);
+        let lines = pem.lines().filter(|line| !line.starts_with('-'));
+        let mut lines: Vec<_> = lines.map(str::to_owned).collect();
+        let base64 = base64.as_str().expect("a key");
+        // In the middle, where a key has no end in common with others.
+        lines.push(base64[100..160].to_owned());
+        lines
     }
 
     /// What they have logged.
