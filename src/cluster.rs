@@ -27,9 +27,12 @@ use crate::credentials::{Keyring, Malformed};
 use crate::mutation::{Account, AccountQuestion};
 
 pub use access::AccessError;
+pub(crate) use access::told;
 pub use given::Given;
 pub use live::Live;
 pub use metrics::Metrics;
+pub(crate) use object_name::is_name as is_object_name;
+pub(crate) use reader::{Broken, message, read_body};
 
 /// Where facts about the cluster come from.
 pub trait Cluster: Send + Sync {

@@ -43,6 +43,22 @@ fn mistakes_on_the_command_line_are_told() {
             &["serve", "--standalone", "--drain", "5"],
             &["--drain", "not a duration"],
         ),
+        (
+            &["serve", "--standalone", "--tls-self"],
+            &["--tls-self", "--standalone"],
+        ),
+        (
+            &["serve", "--tls-self", "--tls-cert", "a", "--tls-key", "b"],
+            &["--tls-self", "--tls-cert"],
+        ),
+        (
+            &["serve", "--tls-self", "--tls-leaf-validity", "14s"],
+            &["--tls-leaf-validity", "at least `15s`"],
+        ),
+        (
+            &["serve", "--tls-self", "--namespace", "a/../b"],
+            &["--namespace", "lower case letters"],
+        ),
         (&["config", "check", "/absent"], &["/absent"]),
         (&["nonsense"], &["nonsense"]),
     ] {
@@ -53,6 +69,25 @@ fn mistakes_on_the_command_line_are_told() {
             assert!(said.contains(part), "{arguments:?}: {said}");
         }
     }
+}
+
+#[test]
+fn certificates_have_to_end_before_their_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = common::fake_api::kubeconfig(folder.path(), ([127, 0, 0, 1], 1).into());
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    let lives = ["--tls-ca-validity", "1439h"];
+    let output = run(&[
+        &["serve", "--tls-self", "--kubeconfig", kubeconfig][..],
+        &lives,
+    ]
+    .concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("--tls-ca-validity is less than twice --tls-leaf-validity"),
+        "{said}"
+    );
 }
 
 #[test]

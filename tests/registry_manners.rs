@@ -18,7 +18,7 @@ use surepull::registry::{Class, Error, Image, Resolver};
 use surepull::workload::Kinds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Semaphore};
 use tokio::time::{Instant, sleep};
 
 mod common;
@@ -260,12 +260,20 @@ async fn five_hundred_reviews_of_a_cold_image_make_one_request() {
     let (server, gate) = Faulty::gated(good).await;
     let webhook = served_patiently(&server);
     let images = ["registry.test/app:1".to_owned()];
+    // Fifty more at a time, so that so many connections are not made at once.
+    let start = Semaphore::new(0);
     let all_wait = async {
         let waiting = r#"surepull_registry_cache_requests_total{result="miss"}"#;
-        wait_until(async || webhook.metric(waiting).await == Some(500)).await;
+        for count in (50..=500).step_by(50) {
+            start.add_permits(50);
+            wait_until(async || webhook.metric(waiting).await == Some(count)).await;
+        }
         gate.add_permits(500);
     };
-    let reviews = (0..500).map(|_| review(&webhook, &images));
+    let reviews = (0..500).map(async |_| {
+        start.acquire().await.unwrap().forget();
+        review(&webhook, &images).await
+    });
     let (answers, ()) = tokio::join!(join_all(reviews), all_wait);
     for answer in answers {
         assert!(patch(&answer).contains(digest().as_str()), "{answer}");

@@ -2,6 +2,7 @@
 //! before the first and ends after the last, also when one panics.
 #![allow(missing_docs, unreachable_pub, clippy::print_stderr)]
 
+mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod controllers;
@@ -55,6 +56,7 @@ fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
         credentials::tests(),
         examples::tests(),
         pages::tests(),
+        certificates::tests(),
     ]
     .into_iter()
     .flatten()

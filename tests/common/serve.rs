@@ -75,10 +75,15 @@ impl Served {
     /// The same, logging all that it can.
     pub fn start_tracing_in(kubeconfig: &Path, configuration: &str) -> Self {
         let kubeconfig = kubeconfig.to_str().expect("a path");
+        Self::start_tracing(configuration, &["--kubeconfig", kubeconfig])
+    }
+
+    /// Starts the binary with exactly these further arguments, logging all that it can.
+    pub fn start_tracing(configuration: &str, arguments: &[&str]) -> Self {
         let (folder, authority) = Self::files(configuration, Authority::new);
         let mut command = Command::new(binary());
         command.env("SUREPULL_LOG", "trace");
-        Self::launch_by(command, folder, authority, &["--kubeconfig", kubeconfig])
+        Self::launch_by(command, folder, authority, arguments)
     }
 
     /// Starts the binary as in a Pod of a cluster: with the files of a service account where the kubelet mounts them, in
@@ -164,11 +169,13 @@ impl Served {
             .args(["--listen", &format!("{}:0", authority.address)])
             .args(["--ops-listen", "127.0.0.1:0"])
             .arg("--config")
-            .arg(folder.path().join("surepull.yaml"))
-            .arg("--tls-cert")
-            .arg(&authority.certificate)
-            .arg("--tls-key")
-            .arg(&authority.key)
+            .arg(folder.path().join("surepull.yaml"));
+        if !arguments.contains(&"--tls-self") {
+            let (certificate, key) = (&authority.certificate, &authority.key);
+            command.arg("--tls-cert").arg(certificate);
+            command.arg("--tls-key").arg(key);
+        }
+        command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
