@@ -45,6 +45,8 @@ fn main() {
 /// All tests; without a world they can be listed.
 fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
     [
+        // They mostly wait, while others go on.
+        certificates::tests(),
         matrix::tests(),
         lifecycle::tests(),
         controllers::tests(),
@@ -54,7 +56,6 @@ fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
         presets::tests(),
         credentials::tests(),
         examples::tests(),
-        certificates::tests(),
     ]
     .into_iter()
     .flatten()
