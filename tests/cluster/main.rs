@@ -46,6 +46,8 @@ fn main() {
 /// All tests; without a world they can be listed.
 fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
     [
+        // They mostly wait, while others go on.
+        certificates::tests(),
         matrix::tests(),
         lifecycle::tests(),
         controllers::tests(),
@@ -56,7 +58,6 @@ fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
         credentials::tests(),
         examples::tests(),
         pages::tests(),
-        certificates::tests(),
     ]
     .into_iter()
     .flatten()
