@@ -427,4 +427,11 @@ fn memory_is_bounded() {
     (0..=1000).for_each(keep);
     assert!(memory.get("0").is_none(), "it would have ended first");
     assert!(memory.get("1").is_some() && memory.get("1000").is_some());
+
+    // What needs no place takes none.
+    keep(1000);
+    let kind = protocol::CacheKeyType::Image;
+    memory.keep(kind, "2000", &keyring, Duration::ZERO);
+    assert!(memory.get("2000").is_none());
+    assert!((1..=1000).all(|number| memory.get(&number.to_string()).is_some()));
 }
