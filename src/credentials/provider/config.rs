@@ -93,7 +93,10 @@ enum Kind {
 #[non_exhaustive]
 pub enum ProviderError {
     /// The file or folder of the configuration cannot be read.
-    #[error("credentials.providers.config: `{}` cannot be read: {reason}; put it there, or make it readable for this user", path.display())]
+    #[error(
+        "credentials.providers.config: `{}` cannot be read: {reason}; put it there, or make it readable for this user",
+        path.display()
+    )]
     Unreadable {
         /// The file or folder.
         path: PathBuf,
