@@ -20,6 +20,15 @@ fn mistakes_name_place_and_remedy() {
             .load(&entry(", args: [a], env: [{name: A, value: b}]"))
             .is_ok()
     );
+    // What is left empty is as if it were not there, as in Go.
+    for empty in [
+        ", args: , env: ",
+        ", args: null, env: ~",
+        ", env: [{name: A, value: }]",
+    ] {
+        let loaded = world.load(&entry(empty));
+        assert!(loaded.is_ok(), "{empty}: {loaded:?}");
+    }
     for (text, message) in [
         (entry(", foo: 1"), "4:114: providers[0].foo: unknown key; "),
         (
@@ -89,9 +98,15 @@ fn mistakes_name_place_and_remedy() {
         ),
         (String::new(), "config.yaml"),
     ] {
-        let error = world.load(&text).unwrap_err().to_string();
+        let error = anyhow::Error::from(world.load(&text).unwrap_err());
+        let error = format!("{error:#}");
         assert!(error.starts_with("credentials.providers."), "{error}");
         assert!(error.contains(message), "{error}\n{message}\n{text}");
+        assert_eq!(
+            error.matches("config.yaml").count(),
+            usize::from(!error.contains("binDir")),
+            "{error}"
+        );
     }
 }
 
@@ -141,8 +156,7 @@ fn a_folder_is_read_in_the_order_of_its_files() {
         ..settings
     };
     let error = Providers::load(Some(&absent), ProviderMetrics::default()).unwrap_err();
-    assert!(
-        error.to_string().contains("absent` cannot be read"),
-        "{error}"
-    );
+    let error = format!("{:#}", anyhow::Error::from(error));
+    assert!(error.contains("absent` cannot be read"), "{error}");
+    assert_eq!(error.matches("No such file").count(), 1, "{error}");
 }
