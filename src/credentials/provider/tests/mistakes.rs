@@ -2,19 +2,23 @@
 
 use super::*;
 
+/// A configuration with one provider.
+fn file(entry: &str) -> String {
+    format!(
+        "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n- {entry}\n"
+    )
+}
+
+/// One with a good provider, and more in it.
+fn entry(more: &str) -> String {
+    file(&format!(
+        "{{name: ecr, apiVersion: {V1}, matchImages: ['*.io'], defaultCacheDuration: 1h{more}}}"
+    ))
+}
+
 #[test]
 fn mistakes_name_place_and_remedy() {
     let world = World::new();
-    let file = |entry: &str| {
-        format!(
-            "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n- {entry}\n"
-        )
-    };
-    let entry = |more: &str| {
-        file(&format!(
-            "{{name: ecr, apiVersion: {V1}, matchImages: ['*.io'], defaultCacheDuration: 1h{more}}}"
-        ))
-    };
     assert!(
         world
             .load(&entry(", args: [a], env: [{name: A, value: b}]"))
