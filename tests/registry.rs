@@ -367,10 +367,8 @@ async fn a_program_that_speaks_the_protocol_is_a_credential_provider() {
                 );
             }
         }
-        let expected: String = asked
-            .iter()
-            .map(|image| format!("{version} {image}\n"))
-            .collect();
+        let lines = asked.iter().map(|image| format!("{version} {image}\n"));
+        let expected = lines.collect::<Vec<_>>().concat();
         assert_eq!(fs::read_to_string(&notes).unwrap(), expected);
     }
 }
