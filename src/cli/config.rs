@@ -12,7 +12,7 @@ use crate::credentials::{Files, ProviderMetrics, Providers};
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Says whether a configuration file is valid; where it is not, line, column and remedy. Warns of what the files
-    /// of credentials that it names will not do.
+    /// of credentials and the credential providers that it names will not do.
     Check {
         /// The file.
         file: PathBuf,
