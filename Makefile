@@ -66,4 +66,4 @@ chart: assets ## write what is generated of the chart: its schema and README, an
 
 .PHONY: node-packages
 node-packages: ## install what the tests on a real node need (Debian packages), where root runs this
-	@[ "$(E2E_NODE)" = skip ] || [ "$$(id -u)" != 0 ] || tests/node/packages.sh install
+	@[ "$(E2E_NODE)" = skip ] || [ "$$(id -u)" != 0 ] || tests/cluster/node/packages.sh install

@@ -14,7 +14,7 @@ use common::assets;
 use common::cluster::{Cluster, Kubectl};
 use common::example::{EXAMPLES, Running, objects};
 use common::show::{Style, diff};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A user whose objects surepull is not asked about.
@@ -40,19 +40,16 @@ async fn show() {
         .with_fake_node();
     let mut all = Vec::new();
     for example in &EXAMPLES {
-        let running = example.start(&cluster, let_through).await;
+        // The API server passes over surepull for one user.
+        let others = format!(
+            r#"webhook.matchConditions=[{{"name": "others", "expression": "request.userInfo.username != '{WITHOUT}'"}}]"#
+        );
+        let running = example.start(&cluster, &["--set-json", &others]).await;
         follow(&cluster.kubectl(), &running).await;
         all.push(running);
     }
     invite(&cluster);
     pending::<()>().await;
-}
-
-/// Has the API server pass over surepull for one user.
-fn let_through(webhook: &mut Value) {
-    webhook["webhooks"][0]["matchConditions"] = json!([
-        {"name": "with-surepull", "expression": format!("request.userInfo.username != '{WITHOUT}'")},
-    ]);
 }
 
 /// Follows a README.
@@ -63,7 +60,7 @@ async fn follow(kubectl: &Kubectl, running: &Running) {
     Style::Title.say(paragraphs.next().unwrap_or_default());
     println!("\n{}", paragraphs.next().unwrap_or_default());
     println!(
-        "(examples/{0}, with examples/{0}/surepull.yaml)",
+        "(examples/{0}, with examples/{0}/values.yaml)",
         example.name
     );
     for step in example.steps() {

@@ -25,7 +25,8 @@ fn schema() -> Value {
     let mut config: Value = serde_json::from_str(&surepull::config::schema()).expect("JSON");
     let mut parts = config["$defs"].take();
     let top = config.as_object_mut().expect("an object");
-    for key in ["$defs", "$schema", "title", "description"] {
+    // The chart writes apiVersion and kind.
+    for key in ["$defs", "$schema", "title", "description", "required"] {
         top.remove(key);
     }
     parts["Configuration"] = config;

@@ -3,6 +3,7 @@
 #[path = "../common/assets.rs"]
 mod assets;
 mod generated;
+#[path = "../common/helm.rs"]
 mod helm;
 mod refused;
 mod rendered;

@@ -1,6 +1,6 @@
 //! Two replicas that manage their certificates themselves, with the rights that the docs name and no others.
 
-mod replicas;
+pub mod replicas;
 mod skew;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::lifecycle::{deployment, image, pod};
-use crate::common::cluster::{Kubectl, Rule};
+use crate::common::cluster::Kubectl;
 use crate::world::{DEFAULT, PODS, World};
 use crate::{Case, Test};
 
@@ -49,12 +49,8 @@ fn one_replica_set(space: &Kubectl, when: &str) {
 
 fn new_replica_set(world: &World) {
     // The Deployment stays as it is written, so its ReplicaSets have something to pin.
-    world.serve_with("replica-sets", "", |registration| {
-        registration.rules = vec![
-            Rule::new("", &["v1"], &["pods"]),
-            Rule::new("apps", &["v1"], &["replicasets"]),
-        ];
-    });
+    let only = r#"webhook.matchConditions=[{"name": "no-deployments", "expression": "request.resource.resource != 'deployments'"}]"#;
+    world.serve_with("replica-sets", "", &["--set-json", only]);
     let space = world.namespace("new-replica-set", "replica-sets");
     space.apply(&deployment("d", APP, 1)).success();
     roll_out(&space, "d");

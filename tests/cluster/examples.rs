@@ -5,33 +5,27 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-
-use serde_json::{Value, json};
 
 use super::lifecycle::pod;
-use crate::common::cluster::Registration;
-use crate::common::example::{EXAMPLES, Example, Running, folder, objects};
+use crate::common::example::{EXAMPLES, Example, Running, folder};
 use crate::common::wait_for;
 use crate::world::World;
 use crate::{Case, Test};
 
 pub fn tests() -> Vec<(String, Test)> {
-    let cases: [Case; 7] = [
+    let cases: [Case; 5] = [
         ("public_images_only", public_images_only),
         ("private_images_for_all", private_images_for_all),
         ("private_images_stricter", private_images_stricter),
         ("multi_tenant", multi_tenant),
-        ("the_webhook_is_registered_as_in_other_tests", registration),
         ("all_files_are_explained", all_files),
-        ("the_deployment_is_restricted_and_understood", deployment),
     ];
     crate::named("examples", cases)
 }
 
 /// Sets an example up and follows its README; what each command said.
 fn follow(world: &World, name: &str) -> (Running, Vec<String>) {
-    let start = Example::named(name).start(&world.cluster, |_| ());
+    let start = Example::named(name).start(&world.cluster, &[]);
     let running = world.runtime.block_on(start);
     let (mut all, mut other) = (Vec::new(), String::new());
     for step in running.example.steps() {
@@ -192,55 +186,7 @@ fn asked(log: &str, parts: &[&str]) -> usize {
         .count()
 }
 
-/// The file that users apply says the same as what all other tests register, but for what each has of its own.
-fn registration(_: &World) {
-    let mut ours = Registration::new("", "", "").mutating();
-    let mut file = objects("install/mutating-webhook.yaml").remove(0);
-    let same = |object: &mut Value| {
-        let mut webhook = object["webhooks"][0].take();
-        for own in [
-            "name",
-            "clientConfig",
-            "failurePolicy",
-            "timeoutSeconds",
-            "namespaceSelector",
-        ] {
-            assert_ne!(webhook[own].take(), Value::Null, "{own}");
-        }
-        webhook
-    };
-    assert_eq!(same(&mut file), same(&mut ours));
-    let validating = objects("install/validating-webhook.yaml").remove(0);
-    let core = &validating["webhooks"][0]["rules"];
-    assert_eq!(
-        core[0]["resources"],
-        json!(["pods", "pods/ephemeralcontainers"])
-    );
-}
-
-/// The Deployment keeps to the strictest rules for Pods, and its arguments are what surepull takes.
-fn deployment(world: &World) {
-    let strict = ("pod-security.kubernetes.io/warn", "restricted");
-    let space = world.cluster.namespace("strict", &[strict]);
-    let mut object = objects("install/deployment.yaml").remove(0);
-    object["metadata"]["namespace"] = space.name().into();
-    let tried = space.run_with(
-        &["create", "--dry-run=server", "-f", "-"],
-        &object.to_string(),
-    );
-    assert_eq!(tried.stderr, "");
-
-    let container = &object["spec"]["template"]["spec"]["containers"][0];
-    let arguments = container["args"].as_array().expect("arguments");
-    let arguments = arguments.iter().filter_map(Value::as_str);
-    // An argument that is not known is an error also before this one.
-    let mut surepull = Command::new(env!("CARGO_BIN_EXE_surepull"));
-    let output = surepull.args(arguments).arg("--help").output();
-    let output = output.expect("surepull");
-    assert!(output.status.success(), "{output:?}");
-}
-
-/// Every folder is an example that is tested or `install`, and every file is named in a README.
+/// Every folder is an example that is tested, and every file is named in a README.
 fn all_files(_: &World) {
     let names = |folder: &Path, folders: bool| -> BTreeSet<String> {
         let entries = fs::read_dir(folder)
@@ -253,7 +199,7 @@ fn all_files(_: &World) {
     };
     let all = fs::read_to_string(folder().join("README.md")).expect("a README");
     let tested = EXAMPLES.iter().map(|example| example.name.to_owned());
-    let mut folders: BTreeSet<String> = tested.collect();
+    let folders: BTreeSet<String> = tested.collect();
     for example in &EXAMPLES {
         assert!(
             all.contains(&format!("({})", example.name)),
@@ -261,6 +207,7 @@ fn all_files(_: &World) {
             example.name
         );
         let readme = example.readme();
+        assert!(example.helm.iter().all(|word| readme.contains(word)));
         let files = names(&folder().join(example.name), false);
         let unnamed: Vec<_> = files
             .iter()
@@ -268,13 +215,5 @@ fn all_files(_: &World) {
             .collect();
         assert!(unnamed.is_empty(), "{}: {unnamed:?}", example.name);
     }
-    let install = names(&folder().join("install"), false);
-    assert!(
-        install
-            .iter()
-            .all(|file| all.contains(&format!("install/{file}"))),
-        "{install:?}"
-    );
-    folders.insert("install".to_owned());
     assert_eq!(names(&folder(), true), folders);
 }

@@ -1,10 +1,10 @@
 //! What the user at `kubectl` sees where an image cannot be looked up. README quotes it from here.
 
 use std::io::Read;
-use std::net::TcpListener;
 use std::thread;
 
 use super::lifecycle::{deployment, image};
+use crate::common::listener;
 use crate::common::registry::TestRegistry;
 use crate::world::World;
 use crate::{Case, Test};
@@ -20,12 +20,8 @@ pub fn tests() -> Vec<(String, Test)> {
 fn explained(world: &World) {
     let private = TestRegistry::with_basic_auth();
     // Nobody listens where somebody did; and one who listens never answers.
-    let down = TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("an address");
-    let hanging = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let hangs = hanging.local_addr().expect("an address");
+    let (_, down) = listener();
+    let (hanging, hangs) = listener();
     let settings = format!(
         "registries:\n\
          - {{match: registry.test, endpoints: ['{0}']}}\n\
@@ -36,9 +32,8 @@ fn explained(world: &World) {
         world.registry.endpoint(),
         private.endpoint(),
     );
-    world.serve_with("failing", &settings, |registration| {
-        registration.timeout_seconds = 5;
-    });
+    let timeout = ["--set", "webhook.timeoutSeconds=5"];
+    world.serve_with("failing", &settings, &timeout);
     let space = world.namespace("failing", "failing");
     // Ends with the tests: it waits for a look-up, then until the other end has enough, as a registry that hangs does.
     thread::spawn(move || {
@@ -68,10 +63,7 @@ fn explained(world: &World) {
 }
 
 fn by_class(world: &World) {
-    let down = TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("an address");
+    let (_, down) = listener();
     let settings = format!(
         "registries:\n\
          - {{match: registry.test, endpoints: ['{0}']}}\n\

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::webhooks::Later;
-use crate::common::cluster::{Kubectl, Rule};
+use crate::common::cluster::Kubectl;
 use crate::world::{DEFAULT, World};
 use crate::{Case, Test};
 
@@ -210,33 +210,16 @@ fn set_back(pod: &Value) -> Option<Value> {
     (pod.pointer(path)? != "Never").then(|| json!([{"op": "add", "path": path, "value": "Never"}]))
 }
 
-/// Registers both halves of `always: pods`, as `examples/install` does.
-fn always_pods(world: &World) {
-    let mut validating = None;
-    let settings = "always: pods\npin: {targets: none}\n";
-    world.serve_with("always-pods", settings, |registration| {
-        validating = Some(registration.clone());
-    });
-    let mut validating = validating.expect("a registration");
-    let url = validating.client["url"].as_str().expect("a URL");
-    validating.client["url"] = url.replace("/mutate", "/validate").into();
-    validating.rules = vec![Rule::new(
-        "",
-        &["v1"],
-        &["pods", "pods/ephemeralcontainers"],
-    )];
-    let object = validating.validating();
-    world.cluster.kubectl().apply(&object).success();
-}
-
 fn validated(world: &World) {
-    always_pods(world);
+    let settings = "always: pods\npin: {targets: none}\n";
+    let both = ["--set", "validation.type=webhook"];
+    world.serve_with("always-pods", settings, &both);
     let space = world.cluster.namespace("always-pods", &[]);
     space.apply(&pod("old", APP)).success();
     World::switch_on(&space, "always-pods");
     let refusal = "spec.containers[0].imagePullPolicy: Unsupported value: ";
 
-    let later = Later::start(world, "later-policy", set_back);
+    let later = Later::start(world, "zzz-later-policy", set_back);
     later.switch_on(&space);
     // surepull is asked again and sets Always again; so is the other one, and has the last word but for this.
     let said = space.until("the Pod is refused", || {

@@ -11,16 +11,22 @@ mod examples;
 mod failures;
 mod lifecycle;
 mod matrix;
+mod node;
 mod pages;
 mod plugins;
 mod presets;
+mod pulls;
+mod release;
 mod webhooks;
 mod world;
 
+use std::env;
+use std::process;
 use std::sync::Arc;
 
 use common::trials::is_any_chosen;
 use libtest_mimic::{Arguments, Trial};
+use node::{machine, namespaces};
 use world::World;
 
 /// A test of a module, with its name.
@@ -30,11 +36,36 @@ type Test = Box<dyn FnOnce(&World) + Send>;
 
 fn main() {
     let arguments = Arguments::from_args();
+    if node::set_up() {
+        run(&arguments);
+    }
     if arguments.list || !is_any_chosen(&arguments, &trials(None)) {
         libtest_mimic::run(&arguments, trials(None)).exit();
     }
+    if is_node_skipped() {
+        eprintln!("surepull runs outside of the cluster, and nothing is pulled: E2E_NODE=skip");
+        run(&arguments);
+    }
+    let lacking = machine::lacking();
+    if lacking.is_empty() {
+        process::exit(namespaces::run_inside());
+    }
+    eprintln!("A real node cannot run here (E2E_NODE=skip does without):");
+    for lack in lacking {
+        eprintln!("- {lack}");
+    }
+    process::exit(101);
+}
+
+/// Whether the user does without a real node.
+fn is_node_skipped() -> bool {
+    env::var_os("E2E_NODE").is_some_and(|value| value == "skip")
+}
+
+/// Runs the tests.
+fn run(arguments: &Arguments) -> ! {
     let world = Arc::new(World::start());
-    let conclusion = libtest_mimic::run(&arguments, trials(Some(&world)));
+    let conclusion = libtest_mimic::run(arguments, trials(Some(&world)));
     if conclusion.has_failed() {
         eprintln!("{}", world.report());
     }
@@ -45,7 +76,15 @@ fn main() {
 
 /// All tests; without a world they can be listed.
 fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
+    let in_pods = if is_node_skipped() {
+        [Vec::new(), Vec::new()]
+    } else {
+        [release::tests(), pulls::tests()]
+    };
+    let [releases, pulls] = in_pods;
     [
+        releases,
+        pulls,
         // They mostly wait, while others go on.
         certificates::tests(),
         matrix::tests(),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::lifecycle::pod;
 use crate::common::cluster::{Kubectl, Registration};
-use crate::common::example::objects;
+use crate::common::helm::deployed;
 use crate::common::page::Page;
 use crate::world::World;
 use crate::{Case, Test};
@@ -90,7 +90,10 @@ fn break_glass(world: &World) {
     };
     // In this cluster the installation has another name.
     let run = |block: &str| {
-        let block = block.replace("configuration surepull", &format!("configuration {NAME}"));
+        let block = block.replace(
+            "configuration zz-surepull",
+            &format!("configuration {NAME}"),
+        );
         space.shell(&block).success()
     };
 
@@ -128,7 +131,9 @@ fn first_look(space: &Kubectl, tried: &Value) {
     let found = blocks[1]
         .lines()
         .find(|line| line.contains("webhookconfiguration"));
-    let found = found.expect("a command").replace("surepull", space.name());
+    let found = found
+        .expect("a command")
+        .replace("zz-surepull", space.name());
     let found = space.shell(&found).success();
     assert_eq!(
         found.matches(&format!("/{}", space.name())).count(),
@@ -181,7 +186,7 @@ fn rights(world: &World) {
     let page = Page::read("docs/security.md").section("Rights");
     let block = &page.blocks("yaml")[0];
     space.run_with(&["apply", "-f", "-"], block).success();
-    let installed = objects("install/access.yaml");
+    let installed = deployed();
     let binding = installed
         .iter()
         .find(|object| object["kind"] == "ClusterRoleBinding");

@@ -1,9 +1,5 @@
 //! A cluster whose in-tree plugins are set the other way: `AlwaysPullImages` on, `ServiceAccount` off. All other tests
-//! run with the first one off and the second one on, as Kubernetes does. surepull runs as in a Pod here, with the token
-//! of its own account.
-
-use std::fs;
-use std::path::PathBuf;
+//! run with the first one off and the second one on, as Kubernetes does.
 
 use serde_json::{Value, json};
 
@@ -69,34 +65,15 @@ fn stored(world: &World, space: &Kubectl, object: &Value) {
     assert_eq!(space.get("pod", "p")["spec"], before);
 }
 
-/// Starts surepull as in a Pod.
+/// Starts surepull with what the chart allows it.
 fn serve(world: &World, cluster: &Cluster) -> Served {
-    let api_server = cluster
-        .url()
-        .trim_start_matches("https://")
-        .parse()
-        .expect("an address");
+    let subject =
+        json!({"kind": "User", "name": "surepull", "apiGroup": "rbac.authorization.k8s.io"});
+    cluster.kubectl().apply(&access(&subject)).success();
     let configuration = format!(
         "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\nalways: pods\n\
          registries: [{{match: registry.test, endpoints: ['{}']}}]\n",
         world.registry.endpoint()
     );
-    Served::start_in_pod(&account(cluster), api_server, &configuration)
-}
-
-/// The files that the kubelet would mount for surepull's own account.
-fn account(cluster: &Cluster) -> PathBuf {
-    let space = cluster.namespace("surepull", &[]);
-    space
-        .run(&["create", "serviceaccount", "surepull"])
-        .success();
-    let subject = json!({"kind": "ServiceAccount", "name": "surepull", "namespace": "surepull"});
-    space.apply(&access(&subject)).success();
-    let token = space.run(&["create", "token", "surepull"]).success();
-    let folder = cluster.folder().join("account");
-    fs::create_dir(&folder).expect("a folder");
-    fs::write(folder.join("token"), token.trim()).expect("a token");
-    fs::write(folder.join("namespace"), "surepull").expect("a namespace");
-    fs::copy(cluster.pki().path("ca.crt"), folder.join("ca.crt")).expect("a certificate");
-    folder
+    Served::start_in(&cluster.user("surepull", "surepull", None), &configuration)
 }

@@ -7,7 +7,7 @@ use surepull::image::{Digest, Reference};
 use surepull::mutation::{PINNED, Question, Settings};
 use surepull::workload::Kinds;
 
-use crate::common::cluster::{Kubectl, Rule};
+use crate::common::cluster::Kubectl;
 use crate::common::mutate::{Change, mutate_with};
 use crate::common::presets::{Project, projects};
 use crate::world::World;
@@ -34,9 +34,7 @@ fn samples(world: &World) {
         registries.concat(),
         names.join(", ")
     );
-    world.serve_with(PRESETS, &settings, |registration| {
-        registration.rules.extend(projects.iter().flat_map(rules));
-    });
+    world.serve(PRESETS, &settings);
     let space = world.namespace("presets", PRESETS);
     for project in &projects {
         check(&space, project, &digests);
@@ -64,24 +62,6 @@ fn define(kubectl: &Kubectl, projects: &[Project]) {
 
 fn list(items: &[impl serde::Serialize]) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": items})
-}
-
-/// What surepull is asked about: every version of every kind.
-fn rules(project: &Project) -> Vec<Rule> {
-    let rule = |definition: &Value| {
-        let spec = &definition["spec"];
-        let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        let versions = spec["versions"].as_array().expect("versions");
-        Rule {
-            group: text(&spec["group"]),
-            versions: versions
-                .iter()
-                .map(|version| text(&version["name"]))
-                .collect(),
-            resources: vec![text(&spec["names"]["plural"])],
-        }
-    };
-    project.definitions.iter().map(rule).collect()
 }
 
 /// Fills the registry with the images that are pinned; their digests.

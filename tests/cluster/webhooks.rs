@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::lifecycle::pod;
 use crate::common::client::Authority;
-use crate::common::cluster::{Kubectl, Registration, Rule};
+use crate::common::cluster::{Kubectl, LABEL, Registration, Rule};
 use crate::world::{DEFAULT, World};
 use crate::{Case, Test};
 
@@ -112,7 +112,7 @@ fn inject(pod: &Value) -> Option<Value> {
 }
 
 fn reinvocation(world: &World) {
-    let later = Later::start(world, "later", inject);
+    let later = Later::start(world, "zzz-later", inject);
     let space = world.namespace("reinvocation", DEFAULT);
     later.switch_on(&space);
     let pod = pod("p", "registry.test/app:1.0");
@@ -136,9 +136,23 @@ fn reinvocation(world: &World) {
 }
 
 fn equivalent_version(world: &World) {
-    let space = world.namespace("equivalent-version", DEFAULT);
+    // A copy of what is installed, which is asked about one version only.
+    let name = "zz-only-v1";
+    let kubectl = world.cluster.kubectl();
+    let mut only_v1 = kubectl.get("mutatingwebhookconfiguration", "zz-default-surepull");
+    only_v1["metadata"] = json!({"name": name});
+    let webhook = &mut only_v1["webhooks"][0];
+    let selected = json!([{"key": LABEL, "operator": "In", "values": [name]}]);
+    webhook["namespaceSelector"] = json!({"matchExpressions": selected});
+    let rules = webhook["rules"].as_array_mut().expect("rules");
+    rules.retain(|rule| rule["apiGroups"] == json!(["rig.test"]) || rule["resources"][0] == "pods");
+    for rule in rules {
+        rule["apiVersions"] = json!(["v1"]);
+    }
+    kubectl.apply(&only_v1).success();
+    let space = world.namespace("equivalent-version", name);
     let rollout = json!({
-        // surepull is registered for v1; this is served too.
+        // This is served too.
         "apiVersion": "rig.test/v1alpha1", "kind": "Rollout", "metadata": {"name": "r"},
         "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "registry.test/app:1.0"}]}}},
     });

@@ -1,4 +1,5 @@
-//! What all tests of this program share: a control plane, a registry, and surepull in several configurations.
+//! What all tests of this program share: a control plane, a registry, and surepull in several configurations, as the
+//! chart installs it.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -6,9 +7,11 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::common::cluster::{Cluster, Kubectl, Registration, Rule, access};
+use crate::common::cluster::{Cluster, Kubectl, LABEL, access};
+use crate::common::installed::Installed;
 use crate::common::registry::TestRegistry;
-use crate::common::serve::Served;
+use crate::common::{host, pods};
+use crate::node::{Node, image};
 
 /// The default configuration.
 pub const DEFAULT: &str = "default";
@@ -32,7 +35,8 @@ const IMAGES: [(&str, &str); 8] = [
 /// Everything that runs.
 pub struct World {
     // Dropped in this order: who asks before who is asked.
-    surepulls: Mutex<Vec<Served>>,
+    installed: Mutex<Vec<Installed>>,
+    node: Option<Node>,
     kubeconfig: PathBuf,
     pub cluster: Cluster,
     pub registry: TestRegistry,
@@ -40,14 +44,14 @@ pub struct World {
 }
 
 impl World {
-    /// Starts it all.
+    /// Starts it all: with a real node, whose Pods surepull runs in, if this process is where there can be one.
     pub fn start() -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let registry = TestRegistry::start();
         for (repository, tag) in IMAGES {
             runtime.block_on(registry.push_index(repository, tag));
         }
-        let cluster = Cluster::start(&[])
+        let cluster = Cluster::start_at(&host().to_string(), &[])
             .with_controllers()
             .with_scheduler()
             .with_fake_node();
@@ -65,8 +69,14 @@ impl World {
                 "--timeout=1s",
             ]);
         }
+        let node = pods().map(|_| {
+            let push = image::push(&registry, cluster.folder());
+            runtime.block_on(push);
+            Node::start(&cluster, &registry)
+        });
         let world = Self {
-            surepulls: Mutex::default(),
+            installed: Mutex::default(),
+            node,
             kubeconfig: cluster.user("surepull", "surepull", None),
             cluster,
             registry,
@@ -78,29 +88,33 @@ impl World {
         world
     }
 
-    /// Starts surepull with further settings, registered for the namespaces that [`Self::switch_on`] gives its name.
+    /// Installs surepull with further settings, for the namespaces that [`Self::switch_on`] gives its name.
     pub fn serve(&self, name: &str, settings: &str) {
-        self.serve_with(name, settings, |_| ());
+        self.serve_with(name, settings, &[]);
     }
 
-    /// The same, with another registration.
-    pub fn serve_with(&self, name: &str, settings: &str, change: impl FnOnce(&mut Registration)) {
+    /// The same with further arguments for `helm template`.
+    pub fn serve_with(&self, name: &str, settings: &str, helm: &[&str]) {
         let configuration = self.configuration(settings);
-        let surepull = Served::start_in(&self.kubeconfig, &configuration);
-        let mut registration =
-            Registration::new(name, &surepull.url("/mutate"), &surepull.authority.ca);
-        registration
-            .rules
-            .push(Rule::new("rig.test", &["v1"], &["rollouts", "sidecars"]));
-        change(&mut registration);
-        self.cluster
-            .kubectl()
-            .apply(&registration.mutating())
-            .success();
-        self.surepulls
-            .lock()
-            .expect("no panic inside")
-            .push(surepull);
+        let config: Value = serde_saphyr::from_str(&configuration).expect("a configuration");
+        let values = json!({
+            "config": config,
+            "webhook": {
+                // Where surepull does not answer, a test fails.
+                "failurePolicy": "Fail",
+                "timeoutSeconds": 30,
+                "namespaceSelector": [{"key": LABEL, "operator": "In", "values": [name]}],
+                "resources": {"Rollout.rig.test": "rollouts", "Sidecar.rig.test": "sidecars"},
+            },
+        });
+        let installed = Installed::new(&self.cluster, name, values, helm);
+        let mut all = self.installed.lock().expect("no panic inside");
+        all.push(installed);
+    }
+
+    /// The node, if there is one.
+    pub fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
     }
 
     /// A configuration for `registry.test` and the custom resources here, with further settings.
@@ -119,7 +133,7 @@ impl World {
         )
     }
 
-    /// The kubeconfig of surepull, with the rights that users give it.
+    /// The kubeconfig of a surepull that a test starts itself, with the rights that users give it.
     pub fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig.clone()
     }
@@ -130,9 +144,10 @@ impl World {
         let pods = kubectl.run(&["get", "pods", "-A", "-o", "wide"]).stdout;
         let events = kubectl.run(&["get", "events", "-A"]).stdout;
         let server = self.cluster.log();
-        let surepulls = self.surepulls.lock().expect("no panic inside");
-        let surepulls: String = surepulls.iter().map(Served::log).collect();
-        format!("{pods}\n{events}\nAPI server:\n{server}\nsurepull:\n{surepulls}")
+        let node = self.node.as_ref().map(Node::log).unwrap_or_default();
+        let installed = self.installed.lock().expect("no panic inside");
+        let surepulls: String = installed.iter().map(Installed::log).collect();
+        format!("{pods}\n{events}\n{node}\nAPI server:\n{server}\nsurepull:\n{surepulls}")
     }
 
     /// A namespace in which a surepull is asked.

@@ -3,15 +3,14 @@
 mod readme;
 mod running;
 
-pub use readme::Step;
+pub use readme::{Step, steps};
 pub use running::Running;
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::registry::TestRegistry;
@@ -20,6 +19,8 @@ use super::registry::TestRegistry;
 #[derive(Debug)]
 pub struct Example {
     pub name: &'static str,
+    /// What its README adds to `helm install`, in the folder of all examples.
+    pub helm: &'static [&'static str],
     registries: &'static [Host],
 }
 
@@ -35,6 +36,7 @@ struct Host(
 pub const EXAMPLES: [Example; 4] = [
     Example {
         name: "public-images-only",
+        helm: &[],
         registries: &[Host(
             "docker.io",
             None,
@@ -43,6 +45,10 @@ pub const EXAMPLES: [Example; 4] = [
     },
     Example {
         name: "private-images-for-all",
+        helm: &[
+            "--set-file",
+            "configFiles.docker-config\\.json=private-images-for-all/docker-config.json",
+        ],
         registries: &[
             Host(
                 "registry.example.com",
@@ -54,6 +60,7 @@ pub const EXAMPLES: [Example; 4] = [
     },
     Example {
         name: "private-images-stricter",
+        helm: &[],
         registries: &[
             Host(
                 "registry.example.com",
@@ -65,6 +72,7 @@ pub const EXAMPLES: [Example; 4] = [
     },
     Example {
         name: "multi-tenant",
+        helm: &[],
         registries: &[
             Host(
                 "acme.example.com",
@@ -124,22 +132,19 @@ impl Example {
             .collect()
     }
 
-    /// Its configuration with the registries that stand in for those of the manifests, and files where they are here.
-    fn configuration(&self, registries: &[(&str, TestRegistry)]) -> String {
-        let own = folder().join(self.name);
-        let text = fs::read_to_string(own.join("surepull.yaml")).expect("a configuration");
-        let mut text = text.replace("/etc/surepull", own.to_str().expect("a path"));
-        text.push_str("registries:\n");
-        for (host, registry) in registries {
-            let endpoint = registry.endpoint();
-            writeln!(text, "- {{match: {host}, endpoints: ['{endpoint}']}}").expect("memory");
-        }
-        text
+    /// The values of the chart, with the registries that stand in for those of the manifests.
+    fn values(&self, registries: &[(&str, TestRegistry)]) -> Value {
+        let path = folder().join(self.name).join("values.yaml");
+        let text = fs::read_to_string(path).expect("values");
+        let mut values: Value = serde_saphyr::from_str(&text).expect("YAML");
+        let entry = |(host, registry): &(&str, TestRegistry)| json!({"match": host, "endpoints": [registry.endpoint()]});
+        values["config"]["registries"] = registries.iter().map(entry).collect();
+        values
     }
 
-    /// Starts its registries and a surepull that may do in the cluster what `install` allows, registered for the
-    /// namespaces of the manifests as the files say but for what `change` changes.
-    pub async fn start(&'static self, cluster: &Cluster, change: impl Fn(&mut Value)) -> Running {
+    /// Starts its registries, and installs surepull as its README says, with further arguments for `helm template`, for
+    /// the namespaces of the manifests.
+    pub async fn start(&'static self, cluster: &Cluster, helm: &[&str]) -> Running {
         let mut registries = Vec::new();
         for Host(host, user, images) in self.registries {
             let registry = user.map_or_else(TestRegistry::start, TestRegistry::with_user);
@@ -148,6 +153,6 @@ impl Example {
             }
             registries.push((*host, registry));
         }
-        Running::start(self, registries, cluster, change)
+        Running::start(self, registries, cluster, helm)
     }
 }

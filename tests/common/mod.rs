@@ -14,9 +14,12 @@ pub mod cluster;
 pub mod example;
 pub mod fake_api;
 pub mod faulty;
+pub mod helm;
+pub mod installed;
 pub mod mount;
 pub mod mutate;
 pub mod page;
+pub mod pods;
 pub mod presets;
 pub mod proxy;
 pub mod registry;
@@ -26,6 +29,8 @@ pub mod show;
 pub mod token_service;
 pub mod trials;
 pub mod vectors;
+
+pub use pods::{host, listener, pods};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -186,10 +186,7 @@ impl TestRegistry {
         };
         // The port is free when it is taken from the system, and may be gone when the registry wants it.
         for _ in 0..10 {
-            let address = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap();
+            let (_, address) = super::listener();
             let mut child = spawn(&binary, folder.path(), &config, address);
             if answers(&mut child, address) {
                 return Self {

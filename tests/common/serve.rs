@@ -86,22 +86,6 @@ impl Served {
         Self::launch_by(command, folder, authority, arguments)
     }
 
-    /// Starts the binary as in a Pod of a cluster: with the files of a service account where the kubelet mounts them, in
-    /// a mount namespace of its own.
-    pub fn start_in_pod(account: &Path, api_server: SocketAddr, configuration: &str) -> Self {
-        let script = "mount -t tmpfs none /run && mkdir -p \"$1\" && cp \"$0\"/* \"$1\" && shift && exec \"$@\"";
-        let mut command = child::bound("unshare");
-        command
-            .args(["--map-root-user", "--mount", "sh", "-c", script])
-            .arg(account)
-            .arg("/run/secrets/kubernetes.io/serviceaccount")
-            .arg(binary())
-            .env("KUBERNETES_SERVICE_HOST", api_server.ip().to_string())
-            .env("KUBERNETES_SERVICE_PORT", api_server.port().to_string());
-        let (folder, authority) = Self::files(configuration, Authority::new);
-        Self::launch_by(command, folder, authority, &[])
-    }
-
     /// Starts the binary with exactly these further arguments.
     pub fn start_bare(configuration: &str, arguments: &[&str]) -> Self {
         let (folder, authority) = Self::files(configuration, Authority::new);

@@ -27,11 +27,15 @@ registry() {
 	echo "$REGISTRY" >"$bin/registry.inputs"
 }
 helm() {
-	local inputs
-	inputs=$(cat ../chart/tools/go.mod ../chart/tools/go.sum | sha256sum)
+	local inputs minor package=helm.sh/helm/v3/pkg
+	inputs=$(cat ../chart/tools/go.mod ../chart/tools/go.sum build.sh | sha256sum)
 	built helm "$inputs" && return
 	begin "Helm, about two minutes"
-	(cd ../chart/tools && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$bin/helm" helm.sh/helm/v3/cmd/helm)
+	# As its own Makefile does: the Kubernetes that `helm template` and `helm lint` take for granted.
+	minor=$(sed -n 's#^\tk8s.io/client-go v0\.\([0-9]*\).*#\1#p' ../chart/tools/go.mod)
+	(cd ../chart/tools && CGO_ENABLED=0 go build -trimpath -o "$bin/helm" -ldflags "-s -w \
+		-X $package/chartutil.k8sVersionMajor=1 -X $package/chartutil.k8sVersionMinor=$minor \
+		-X $package/lint/rules.k8sVersionMajor=1 -X $package/lint/rules.k8sVersionMinor=$minor" helm.sh/helm/v3/cmd/helm)
 	echo "$inputs" >"$bin/helm.inputs"
 }
 kube() {

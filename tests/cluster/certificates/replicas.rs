@@ -279,7 +279,7 @@ fn space_of(world: &World, replicas: &Replicas) {
 }
 
 /// Lets a Pod be reviewed, and not be stored; says what the API server says if it is refused.
-async fn review(pods: &Api<Pod>) -> Result<(), String> {
+pub async fn review(pods: &Api<Pod>) -> Result<(), String> {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
         "spec": {"containers": [{"name": "c", "image": "registry.test/app:1.0"}]},

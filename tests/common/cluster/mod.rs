@@ -20,6 +20,9 @@ use tempfile::TempDir;
 /// How often a start is tried again where another process took a port in between.
 const ATTEMPTS: usize = 5;
 
+/// The label of the node that is kwok's.
+const FAKE: &str = "kwok.x-k8s.io/fake";
+
 /// A running control plane.
 pub struct Cluster {
     // Fields are dropped in this order: clients first.
@@ -104,13 +107,14 @@ impl Cluster {
         let arguments = [
             format!("--kubeconfig={}", self.kubeconfig().display()),
             format!("--config={}", stages.display()),
-            "--manage-all-nodes".to_owned(),
+            format!("--manage-nodes-with-label-selector={FAKE}"),
+            "--node-lease-duration-seconds=40".to_owned(),
         ];
         let process = Process::start(self.folder(), "kwok", arguments);
         self.clients.push(process);
         let capacity = serde_json::json!({"cpu": "32", "memory": "64Gi", "pods": "1000"});
         let node = serde_json::json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "fake"},
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "fake", "labels": {FAKE: ""}},
             "status": {"capacity": capacity, "allocatable": capacity},
         });
         self.kubectl().apply(&node).success();

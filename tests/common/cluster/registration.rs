@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::super::example::objects;
+use super::super::helm::deployed;
 
 /// The label by which a namespace chooses its surepull.
 pub const LABEL: &str = "surepull";
@@ -125,13 +125,15 @@ impl Registration {
     }
 }
 
-/// What users let surepull do in the cluster, for whoever it runs as.
-///
-/// Under a name of its own: where an example is set up in the same cluster, it applies these objects for its surepull.
+/// What the chart lets surepull do in the cluster, for whoever it runs as.
 pub fn access(subject: &Value) -> Value {
-    let items: Vec<_> = objects("install/access.yaml")
+    let items: Vec<_> = deployed()
         .into_iter()
-        .filter(|object| object["apiVersion"] == "rbac.authorization.k8s.io/v1")
+        .filter(|object| {
+            ["ClusterRole", "ClusterRoleBinding"]
+                .map(Value::from)
+                .contains(&object["kind"])
+        })
         .map(|mut object| {
             object["metadata"]["name"] = ROLE.into();
             if object["kind"] == "ClusterRoleBinding" {

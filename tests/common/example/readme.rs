@@ -11,7 +11,7 @@ pub struct Step {
 }
 
 /// The commands in the `console` blocks of a README: what follows `$ `, with the lines that follow `> `.
-pub(super) fn steps(readme: &str) -> Vec<Step> {
+pub fn steps(readme: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let (mut told, mut in_block) = (String::new(), false);
     for line in readme.lines() {

@@ -4,24 +4,14 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::cluster::{Cluster, Kubectl, Output};
+use super::super::installed::Installed;
 use super::super::registry::TestRegistry;
-use super::super::serve::Served;
 use super::super::{assets, child};
-use super::{Example, folder, objects};
-
-/// What makes the API server ask surepull, and lets surepull ask the API server.
-const FILES: [&str; 3] = [
-    "install/access.yaml",
-    "install/mutating-webhook.yaml",
-    "install/validating-webhook.yaml",
-];
+use super::{Example, folder};
 
 /// An example that is set up.
 pub struct Running {
@@ -31,7 +21,7 @@ pub struct Running {
     kubeconfig: PathBuf,
     /// A namespace beside those of the example, to try things out.
     probe: Kubectl,
-    surepull: Served,
+    surepull: Installed,
 }
 
 // === impl Running ===
@@ -41,20 +31,30 @@ impl Running {
         example: &'static Example,
         registries: Vec<(&'static str, TestRegistry)>,
         cluster: &Cluster,
-        change: impl Fn(&mut Value),
+        helm: &[&str],
     ) -> Self {
-        allow(cluster);
-        let account = "system:serviceaccount:surepull:surepull";
-        let kubeconfig = cluster.user(&format!("surepull-{}", example.name), account, None);
-        let surepull = Served::start_in(&kubeconfig, &example.configuration(&registries));
+        let probe = cluster.namespace(&format!("probe-{}", example.name), &[]);
+        let mut namespaces = example.namespaces();
+        namespaces.insert(probe.name().to_owned());
+        let mut values = example.values(&registries);
+        let own = json!({"webhook": {
+            "name": format!("example-{}", example.name),
+            // A busy machine is no reason to go on without surepull.
+            "timeoutSeconds": 30,
+            "namespaceSelector": [
+                {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces},
+            ],
+        }});
+        json_patch::merge(&mut values, &own);
+        let helm: Vec<&str> = example.helm.iter().chain(helm).copied().collect();
         let running = Self {
+            surepull: Installed::new(cluster, example.name, values, &helm),
             example,
             registries,
             kubeconfig: cluster.kubeconfig(),
-            probe: cluster.namespace(&format!("probe-{}", example.name), &[]),
-            surepull,
+            probe,
         };
-        running.register(change);
+        running.until_asked();
         running
     }
 
@@ -73,14 +73,8 @@ impl Running {
         format!("{name}:{tag}@{digest}")
     }
 
-    /// Registers surepull, and waits until it is asked.
-    fn register(&self, change: impl Fn(&mut Value)) {
-        for object in FILES.iter().flat_map(objects) {
-            if let Some(mut webhook) = self.registration(&object) {
-                change(&mut webhook);
-                self.probe.apply(&webhook).success();
-            }
-        }
+    /// Waits until surepull is asked.
+    fn until_asked(&self) {
         // surepull goes to no such address, and says so.
         let refused = probe("169.254.169.254/app:1.0");
         self.probe.until("surepull is asked", || {
@@ -89,28 +83,9 @@ impl Running {
         });
     }
 
-    /// A webhook configuration as in the file, but for this example's namespaces and surepull, wherever that is.
-    fn registration(&self, object: &Value) -> Option<Value> {
-        let service = &object["webhooks"][0]["clientConfig"]["service"];
-        let url = self.surepull.url(service["path"].as_str()?);
-        let mut namespaces = self.example.namespaces();
-        namespaces.insert(self.probe.name().to_owned());
-        let mut object = object.clone();
-        object["metadata"]["name"] = format!("example-{}", self.example.name).into();
-        let webhook = &mut object["webhooks"][0];
-        let ca = STANDARD.encode(&self.surepull.authority.ca);
-        webhook["clientConfig"] = json!({"url": url, "caBundle": ca});
-        webhook["namespaceSelector"]["matchExpressions"] = json!([
-            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces},
-        ]);
-        // A busy machine is no reason to go on without surepull.
-        webhook["timeoutSeconds"] = 30.into();
-        Some(object)
-    }
-
     /// Stops surepull.
     pub fn stop(&self) {
-        self.surepull.terminate();
+        self.surepull.stop();
     }
 
     /// Creates an object in the namespace beside, without storing it.
@@ -128,7 +103,7 @@ impl Running {
             .current_dir(folder())
             .env("PATH", path())
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("KUBECACHEDIR", self.surepull.folder().join("kubectl"))
+            .env("KUBECACHEDIR", self.kubeconfig.with_file_name("kubectl"))
             .stdin(Stdio::null())
             .output()
             .expect("a shell");
@@ -162,18 +137,6 @@ impl Running {
             let names = tried["spec"]["imagePullSecrets"].as_array()?;
             names.contains(&json!({"name": "seen"})).then_some(())
         });
-    }
-}
-
-/// Lets surepull's account do what it has to.
-fn allow(cluster: &Cluster) {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock();
-    let kubectl = cluster.kubectl().namespace("surepull");
-    for object in FILES.iter().flat_map(objects) {
-        if object["webhooks"].is_null() {
-            kubectl.apply_server_side(&object).success();
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::assets::program;
+use super::assets::program;
 
 /// A path below the root of the repository.
 pub(crate) fn path(below: &str) -> PathBuf {
@@ -19,6 +19,7 @@ pub(crate) fn run(arguments: &[&str], values: &str) -> Output {
         .args(arguments)
         .args(["--values", "-"])
         .env("KUBECONFIG", "/dev/null")
+        .current_dir(path("examples"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -32,10 +33,18 @@ pub(crate) fn run(arguments: &[&str], values: &str) -> Output {
 
 /// What `helm template` prints for these values, or its error.
 pub(crate) fn template(values: &str, arguments: &[&str]) -> Result<String, String> {
+    render(
+        "surepull",
+        values,
+        &[&["--namespace", "surepull"], arguments].concat(),
+    )
+}
+
+/// The same for a release of this name.
+pub(crate) fn render(release: &str, values: &str, arguments: &[&str]) -> Result<String, String> {
     let chart = path("charts/surepull");
     let chart = chart.to_str().expect("a path");
-    let mut all = vec!["template", "surepull", chart, "--namespace", "surepull"];
-    all.extend(arguments);
+    let all = [&["template", release, chart], arguments].concat();
     let output = run(&all, values);
     if output.status.success() {
         Ok(String::from_utf8(output.stdout).expect("text"))
@@ -54,6 +63,12 @@ pub(crate) fn objects(values: &str) -> Vec<Value> {
 pub(crate) fn documents(text: &str) -> Vec<Value> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).expect(text);
     documents.into_iter().filter(|one| !one.is_null()).collect()
+}
+
+/// The objects of `deploy/surepull.yaml`.
+pub(crate) fn deployed() -> Vec<Value> {
+    let text = std::fs::read_to_string(path("deploy/surepull.yaml"));
+    documents(&text.expect("deploy/surepull.yaml"))
 }
 
 /// The object of this kind; the first where there are several.

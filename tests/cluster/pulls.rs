@@ -1,25 +1,105 @@
-//! What users see on a node.
+//! What users see on a real node: what surepull lets through is pulled by a kubelet with its pull secrets, and run by
+//! containerd.
+
+use std::fs;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::common::cluster::Kubectl;
-use crate::world::{ALWAYS, DEFAULT, REGISTRY, World, pull_secret, switch_on};
+use crate::common::cluster::{Kubectl, LABEL};
+use crate::common::registry::{PASSWORD, TestRegistry, USERNAME};
+use crate::node::image::Waiter;
+use crate::node::{self, Node};
+use crate::world::World;
+use crate::{Case, Test};
 
-/// A test and its name.
-type Case = (&'static str, fn(&World));
+/// The surepull with the default configuration, but for the registry.
+const DEFAULT: &str = "pulls";
+/// The surepull with `always: pods`, that pins nothing.
+const ALWAYS: &str = "pulls-always";
 
-/// All tests.
-pub const ALL: [Case; 3] = [
-    ("private_deployment", private_deployment),
-    ("cached_private_image", cached_private_image),
-    ("debug_container", debug_container),
-];
+/// The private registry, as images name it.
+const REGISTRY: &str = "private.test";
+
+pub fn tests() -> Vec<(String, Test)> {
+    let cases: [Case; 3] = [
+        ("private_deployment", private_deployment),
+        ("cached_private_image", cached_private_image),
+        ("debug_container", debug_container),
+    ];
+    crate::named("pulls", cases)
+}
+
+/// What these tests share, made by the first of them.
+static PULLS: OnceLock<Pulls> = OnceLock::new();
+
+/// A private registry that surepull and the node know.
+struct Pulls {
+    registry: TestRegistry,
+    waiter: Waiter,
+}
+
+impl Pulls {
+    fn of(world: &World) -> &'static Self {
+        let node = world.node().expect("a node");
+        PULLS.get_or_init(|| Self::start(world, node))
+    }
+
+    fn start(world: &World, node: &Node) -> Self {
+        let registry = TestRegistry::with_basic_auth();
+        node.pull_from(REGISTRY, &registry);
+        let registries = format!(
+            "registries:\n- {{match: registry.test, endpoints: ['{}']}}\n- {{match: {REGISTRY}, endpoints: ['{}']}}\n",
+            world.registry.endpoint(),
+            registry.endpoint(),
+        );
+        world.serve(DEFAULT, &registries);
+        world.serve(
+            ALWAYS,
+            &format!("{registries}always: pods\npin: {{targets: none}}\n"),
+        );
+        let folder = world.cluster.folder().join("pulls");
+        fs::create_dir(&folder).expect("a folder");
+        Self {
+            registry,
+            waiter: Waiter::build(&folder),
+        }
+    }
+
+    /// Pushes an image that runs to the private registry, for two architectures; gives the digest of the index.
+    fn push(&self, world: &World, repository: &str, tag: &str, version: &str) -> String {
+        // The node takes equal images of several names for one.
+        let title = format!("{repository} {version}");
+        let image = |architecture: &_| self.waiter.image(architecture, &title);
+        let push = self.registry.push_index_of(repository, tag, image);
+        world.runtime.block_on(push)
+    }
+}
+
+/// Lets a surepull be asked in a namespace from here on, though the API server may need a moment to know.
+fn switch_on(namespace: &Kubectl, surepull: &str) {
+    let label = format!("{LABEL}={surepull}");
+    let arguments = ["label", "namespace", namespace.name(), &label];
+    namespace.run(&arguments).success();
+}
+
+/// Makes a pull secret for a registry.
+fn pull_secret(namespace: &Kubectl, name: &str, registry: &str) {
+    let user = json!({"username": USERNAME, "password": PASSWORD});
+    let document = json!({"auths": {registry: user}}).to_string();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+        "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": document},
+    });
+    namespace.apply(&secret).success();
+}
 
 /// A Deployment of a private image is pinned with the secret of its account, and runs what it was pinned to with that
 /// secret, also after its tag has moved and it was applied again.
 fn private_deployment(world: &World) {
-    let space = world.namespace("private-deployment");
-    let digest = world.push("app", "1.0", "old");
+    let pulls = Pulls::of(world);
+    let space = world.cluster.namespace("private-deployment", &[]);
+    let digest = pulls.push(world, "app", "1.0", "old");
     pull_secret(&space, "account", REGISTRY);
     pull_secret(&space, "own", "elsewhere.test");
     let account = json!({
@@ -50,7 +130,7 @@ fn private_deployment(world: &World) {
         assert_eq!(pod["spec"]["imagePullSecrets"], secrets);
     }
 
-    assert_ne!(world.push("app", "1.0", "new"), digest);
+    assert_ne!(pulls.push(world, "app", "1.0", "new"), digest);
     space.apply(&deployment).success();
     space.run(&rolled_out).success();
     let again = space.get("deployment", "app");
@@ -62,15 +142,16 @@ fn private_deployment(world: &World) {
 ///
 /// The kubelet here has the rule that was the only one before Kubernetes 1.35; today's default refuses by itself.
 fn cached_private_image(world: &World) {
-    world.push("secret", "1.0", "1");
-    let owner = world.namespace("owner");
+    let pulls = Pulls::of(world);
+    pulls.push(world, "secret", "1.0", "1");
+    let owner = world.cluster.namespace("owner", &[]);
     pull_secret(&owner, "own", REGISTRY);
     let mut pod = pod("app", "secret:1.0");
     pod["spec"]["imagePullSecrets"] = json!([{"name": "own"}]);
     owner.apply(&pod).success();
     until_runs(&owner, "containerStatuses");
 
-    let stranger = world.namespace("stranger");
+    let stranger = world.cluster.namespace("stranger", &[]);
     pod["spec"]["imagePullSecrets"].take();
     pod["spec"]["containers"][0]["imagePullPolicy"] = "IfNotPresent".into();
     stranger.apply(&pod).success();
@@ -96,9 +177,10 @@ fn cached_private_image(world: &World) {
 
 /// A container that `kubectl debug` adds to a running Pod is pinned, with the Pod's secret, and runs.
 fn debug_container(world: &World) {
-    let space = world.namespace("debug-container");
-    world.push("service", "1.0", "1");
-    let digest = world.push("tools", "1.0", "1");
+    let pulls = Pulls::of(world);
+    let space = world.cluster.namespace("debug-container", &[]);
+    pulls.push(world, "service", "1.0", "1");
+    let digest = pulls.push(world, "tools", "1.0", "1");
     pull_secret(&space, "own", REGISTRY);
     let mut pod = pod("app", "service:1.0");
     pod["spec"]["imagePullSecrets"] = json!([{"name": "own"}]);
@@ -166,8 +248,7 @@ fn deployment() -> Value {
 /// A Pod with one container of an image of the private registry.
 fn pod(name: &str, image: &str) -> Value {
     let image = format!("{REGISTRY}/{image}");
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {"containers": [{"name": "c", "image": image}]},
-    })
+    let mut spec = node::placement();
+    spec["containers"] = json!([{"name": "c", "image": image}]);
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use crate::{cgroups, namespaces};
+use super::{cgroups, namespaces};
 
 /// What is missing here, each with the remedy; nothing where all is there.
 pub fn lacking() -> Vec<String> {
@@ -37,7 +37,10 @@ fn is_root() -> bool {
 }
 
 fn missing_packages() -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/packages.sh");
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/cluster/node/packages.sh"
+    );
     let output = Command::new(script).output().expect("packages.sh runs");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()

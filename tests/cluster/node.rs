@@ -1,4 +1,12 @@
-//! A node: containerd and a kubelet.
+//! A node: containerd and a kubelet, with Pods for surepull and for what it lets through.
+//!
+//! Needs root and some Debian packages (`make node-packages`); `E2E_NODE=skip` does without. The program starts itself
+//! once more, in namespaces of its own, so that nothing of the node outlives it, however it ends.
+
+mod cgroups;
+pub mod image;
+pub mod machine;
+pub mod namespaces;
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -8,10 +16,36 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::common::cluster::{Cluster, Process};
-use crate::namespaces::ADDRESS;
+use crate::common::pods::Pods;
+use crate::common::registry::TestRegistry;
+use namespaces::ADDRESS;
 
 /// The node's name.
 const NAME: &str = "node";
+
+/// Keeps Pods away that do not mean this node.
+const TAINT: &str = "surepull.dev/real";
+
+/// Where a node can run, sets up what it needs; says whether it is there.
+pub fn set_up() -> bool {
+    if !namespaces::entered() {
+        return false;
+    }
+    namespaces::set_up();
+    let mut values = placement();
+    values["image"] = image::value();
+    let address = ADDRESS.parse().expect("an address");
+    Pods { address, values }.are_here();
+    true
+}
+
+/// What lets a Pod, or those of the chart, run on this node.
+pub fn placement() -> Value {
+    json!({
+        "nodeSelector": {"kubernetes.io/hostname": NAME},
+        "tolerations": [{"key": TAINT, "operator": "Exists"}],
+    })
+}
 
 /// Where Debian has the network plugins.
 const NETWORK_PLUGINS: &str = "/usr/lib/cni";
@@ -21,31 +55,30 @@ pub struct Node {
     // Dropped in this order.
     kubelet: Process,
     containerd: Process,
-}
-
-/// Which images the node can pull, and from where.
-pub struct Images<'a> {
-    /// The image that every Pod's sandbox runs.
-    pub pause: &'a str,
-    /// The host of a registry, as images name it, and its URL.
-    pub registry: (&'a str, &'a str),
+    folder: PathBuf,
 }
 
 impl Node {
     /// Starts it, and waits until it is Ready.
-    pub fn start(cluster: &Cluster, images: &Images<'_>) -> Self {
+    pub fn start(cluster: &Cluster, registry: &TestRegistry) -> Self {
         let folder = cluster.folder().join("node");
-        let (host, url) = images.registry;
-        let hosts = format!("server = '{url}'\n[host.'{url}']\n");
-        write(&folder.join(format!("hosts/{host}/hosts.toml")), &hosts);
         let networks = network(&folder).to_string();
         write(&folder.join("networks/10-pods.conflist"), &networks);
-        let containerd = containerd(&folder, images.pause);
-        let kubelet = kubelet(&folder, cluster);
-        Self {
-            kubelet,
-            containerd,
-        }
+        let node = Self {
+            containerd: containerd(&folder),
+            kubelet: kubelet(&folder, cluster),
+            folder,
+        };
+        node.pull_from(image::HOST, registry);
+        node
+    }
+
+    /// Lets it pull images of this host from a registry.
+    pub fn pull_from(&self, host: &str, registry: &TestRegistry) {
+        let url = registry.endpoint();
+        let hosts = format!("server = '{url}'\n[host.'{url}']\n");
+        let file = self.folder.join(format!("hosts/{host}/hosts.toml"));
+        write(&file, &hosts);
     }
 
     /// The ends of the logs.
@@ -55,8 +88,9 @@ impl Node {
     }
 }
 
-fn containerd(folder: &Path, pause: &str) -> Process {
+fn containerd(folder: &Path) -> Process {
     let (at, file) = (folder.display(), folder.join("containerd.toml"));
+    let pause = image::name("pause");
     let configuration = format!(
         "version = 2
 root = '{at}/containerd/root'
@@ -147,7 +181,11 @@ fn settings(folder: &Path, cluster: &Cluster) -> Value {
         "serializeImagePulls": false,
         "podLogsDir": folder.join("logs"),
         "volumePluginDir": folder.join("volume-plugins"),
-        "clusterDNS": ["10.96.0.10"],
+        // Where nobody answers, which is known at once.
+        "clusterDNS": [ADDRESS],
+        // Configurations are to change while somebody waits.
+        "syncFrequency": "5s",
+        "registerWithTaints": [{"key": TAINT, "effect": "NoSchedule"}],
         "resolvConf": "",
     })
 }

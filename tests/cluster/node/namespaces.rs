@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::cgroups;
+use super::cgroups;
 
 /// The one address besides the loopback's: of a network that is for documentation (RFC 5737), and inside only.
 pub const ADDRESS: &str = "192.0.2.1";
