@@ -59,10 +59,15 @@ registry: ## build the registry that demos and tests run (needs Go)
 assets: registry ## build what tests need beside the crate: that registry, a real Kubernetes, Helm (needs Go)
 	@tests/kube/build.sh kube
 	@tests/kube/build.sh helm
+	@tests/kube/build.sh schemas
 
 .PHONY: chart
 chart: assets ## write what is generated of the chart: its schema and README, and deploy/
 	SUREPULL_WRITE=1 cargo test --locked --test chart generated
+
+.PHONY: kind
+kind: ## follow the quick start in a cluster of kind's (needs Docker, kind, kubectl, helm, the internet)
+	deploy/kind.sh
 
 .PHONY: node-packages
 node-packages: ## install what the tests on a real node need (Debian packages), where root runs this

@@ -1,7 +1,8 @@
 //! Releases of the chart, by the real `helm`: the quick start, and years of changes under a steady load.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -41,22 +42,33 @@ impl Shell {
         json_patch::merge(&mut values, &pods);
         let folder = world.cluster.folder().join(format!("shell-{name}"));
         fs::create_dir(&folder).expect("a folder");
-        let file = folder.join("values.yaml");
-        fs::write(&file, values.to_string()).expect("values");
+        fs::write(folder.join("values.yaml"), values.to_string()).expect("values");
+        let (kubectl, helm) = (program("kubectl"), program("helm"));
+        let folder = folder.display();
+        for (name, script) in [
+            ("kubectl", format!("exec '{}' \"$@\"", kubectl.display())),
+            (
+                "helm",
+                format!(
+                    "command=$1; shift
+case $command in install|upgrade) set -- --values '{folder}/values.yaml' \"$@\";; esac
+exec '{}' $command \"$@\"",
+                    helm.display()
+                ),
+            ),
+            // What `make kind` needs besides: this cluster is there, and its node has the image.
+            ("docker", format!("echo docker \"$@\" >> '{folder}/done'")),
+            ("kind", format!("echo kind \"$@\" >> '{folder}/done'")),
+        ] {
+            let path = format!("{folder}/{name}");
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
+            fs::set_permissions(path, Permissions::from_mode(0o755)).expect("a program");
+        }
+        let root = path("");
         let prelude = format!(
-            "cd '{root}'; export HELM_CACHE_HOME='{folder}' HELM_CONFIG_HOME='{folder}' HELM_DATA_HOME='{folder}'
-kubectl() {{ '{kubectl}' \"$@\"; }}
-helm() {{
-  command=$1; shift
-  case $command in install|upgrade) set -- --values '{file}' \"$@\";; esac
-  '{helm}' $command \"$@\"
-}}
-",
-            root = path("").display(),
-            folder = folder.display(),
-            file = file.display(),
-            helm = program("helm").display(),
-            kubectl = program("kubectl").display(),
+            "unset -f kubectl; cd '{}'; export PATH='{folder}':\"$PATH\" HELM_CACHE_HOME='{folder}' \
+             HELM_CONFIG_HOME='{folder}' HELM_DATA_HOME='{folder}'\nexec 2>&1\n",
+            root.display()
         );
         Self {
             kubectl: world.cluster.kubectl(),
@@ -65,8 +77,7 @@ helm() {{
     }
 
     fn run(&self, command: &str) -> Output {
-        let script = format!("{}exec 2>&1\n{command}", self.prelude);
-        self.kubectl.shell(&script)
+        self.kubectl.shell(&format!("{}{command}", self.prelude))
     }
 }
 
