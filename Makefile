@@ -26,7 +26,7 @@ demo-cluster: assets ## run the examples on a real API server, and leave you a c
 	cargo run --locked --quiet --example demo_cluster
 
 .PHONY: test
-test: assets node-packages ## run all tests; E2E_NODE=skip leaves out those on a real node
+test: assets node-packages prometheus ## run all tests; E2E_NODE=skip leaves out those on a real node
 	cargo test --locked --no-fail-fast
 
 .PHONY: check
@@ -58,6 +58,10 @@ registry: ## build the registry that demos and tests run (needs Go)
 .PHONY: assets
 assets: registry ## build what tests need beside the crate: that registry, a real Kubernetes (needs Go)
 	@tests/kube/build.sh kube
+
+.PHONY: prometheus
+prometheus: ## fetch the Prometheus that tests ask (Debian's, unpacked only)
+	@tests/telemetry/prometheus.sh
 
 .PHONY: node-packages
 node-packages: ## install what the tests on a real node need (Debian packages), where root runs this
