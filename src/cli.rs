@@ -33,7 +33,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the admission webhook.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Checks configuration files, or prints their schema.
     #[command(subcommand)]
     Config(config::Command),

@@ -27,9 +27,12 @@ use crate::credentials::{Keyring, Malformed};
 use crate::mutation::{Account, AccountQuestion};
 
 pub use access::AccessError;
+pub(crate) use access::told;
 pub use given::Given;
 pub use live::Live;
 pub use metrics::Metrics;
+pub(crate) use object_name::is_name as is_object_name;
+pub(crate) use reader::{Broken, message, read_body};
 
 /// Where facts about the cluster come from.
 pub trait Cluster: Send + Sync {
@@ -77,9 +80,12 @@ pub enum Unreadable {
     /// A Secret that the kubelet passes over because the member that belongs to its type is absent or empty.
     #[error("its {0} is empty")]
     Empty(&'static str),
-    /// A Secret with more entries than anybody has use for; the kubelet would read it.
-    #[error("it has more than 256 entries, which surepull does not read")]
-    TooManyEntries,
+    /// One pull secret more than are read for one Pod.
+    #[error("only the first 32 are read")]
+    TooMany,
+    /// A Secret that is larger than anybody has use for; the kubelet would read it.
+    #[error("it has more than 256 entries or 128 KiB, which surepull does not read")]
+    TooLarge,
     /// A Secret that makes the kubelet fail every pull of the Pod; here it is passed over.
     #[error("it makes the kubelet fail every pull: {0}")]
     Malformed(#[from] Malformed),

@@ -2,6 +2,7 @@
 //! credentials. `ARCHITECTURE.md` is the map of these rooms; an inner one never imports an outer one.
 
 pub mod admission;
+pub mod certificates;
 pub mod cli;
 pub mod cluster;
 pub mod config;

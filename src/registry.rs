@@ -14,6 +14,7 @@
 //! - `connect`, `tls`, `proxy`, `guard`: connections, and where none is made to
 //! - `manifest`, `error`, `metrics`: what counts as a manifest, what is said, what is counted
 
+mod attempt;
 mod audience;
 mod cache;
 mod challenge;
@@ -37,7 +38,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::config::{Cache, Configuration, Registry};
 use crate::credentials::{Credential, Providers};
@@ -60,6 +61,9 @@ pub use settings::SettingsError;
 const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 /// When in a look-up credential providers have to have answered, so that it can go on without them.
 const PROVIDERS_LIMIT: Duration = Duration::from_secs(25);
+
+/// The part of the time to the deadline that is waited where the last good digest will do.
+const SHARE: u32 = 3;
 
 /// The image of which the digest is asked, its name normalised: `docker.io`, `library/nginx`, `1.27`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -197,7 +201,8 @@ impl Resolver {
     ///
     /// `fresh` asks for an answer whose look-up begins after this call: what was pushed a moment ago counts. Otherwise a
     /// remembered answer will do. Whoever asks the same at the same time shares one look-up. When the deadline passes,
-    /// the answer is [`Error::TimedOut`]; the look-up goes on for its own time, and its answer is remembered.
+    /// or a third of the time to it where there is a last good digest and that will do, the answer is
+    /// [`Error::TimedOut`]; the look-up goes on for its own time, and its answer is remembered.
     pub async fn resolve(
         &self,
         image: &Image<'_>,
@@ -213,8 +218,10 @@ impl Resolver {
             return kept.entry.answer.clone();
         }
         self.0.metrics.misses.inc();
+        let known = !fresh && self.0.answers.last_good(image, audience).is_some();
+        let patience = deadline.saturating_duration_since(asked) / if known { SHARE } else { 1 };
         let answer = self.shared(image, audience, credentials, fresh, asked);
-        timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+        timeout(patience, answer).await.unwrap_or_else(|_| {
             let subject = Subject::new(image);
             Err(Arc::new(
                 subject.timed_out("the look-up goes on in the background"),

@@ -18,11 +18,14 @@ pub use ops::Health;
 pub use router::{Review, Webhook, router};
 pub use tls::Certificates;
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -104,6 +107,7 @@ pub struct Server<R> {
     certificates: Arc<Certificates>,
     registry: Registry,
     limits: Limits,
+    conditions: Vec<watch::Receiver<bool>>,
 }
 
 impl<R: Review> Server<R> {
@@ -114,7 +118,15 @@ impl<R: Review> Server<R> {
             certificates,
             registry,
             limits: Limits::default(),
+            conditions: Vec::new(),
         }
+    }
+
+    /// Says that it is ready only once these have all been true; what becomes of them later does not matter.
+    #[must_use]
+    pub fn ready_when(mut self, conditions: Vec<watch::Receiver<bool>>) -> Self {
+        self.conditions = conditions;
+        self
     }
 
     /// Sets other limits than the defaults.
@@ -138,8 +150,9 @@ impl<R: Review> Server<R> {
         let webhook = Webhook::new(self.review, limits, metrics.clone(), health.clone());
         let (https, ops) = listeners.into_parts()?;
 
-        // Sockets and certificate are there: whoever gets an answer gets this one.
-        health.ready();
+        // Sockets are there: whoever gets an answer from a server with nothing to wait for gets this one.
+        let mut begin = pin!(begin(self.conditions, &health));
+        let _ = begin.as_mut().now_or_never();
         let (close, closing) = watch::channel(());
         let door = Door {
             router: router(Arc::new(webhook)),
@@ -163,7 +176,10 @@ impl<R: Review> Server<R> {
         };
         tokio::spawn(Arc::new(door).open(ops, closing));
 
-        shutdown.await;
+        tokio::select! {
+            () = begin => {}
+            () = shutdown => {}
+        }
         health.drain();
         tracing::info!(drain = ?limits.drain, "told to stop: not ready from here on");
         tokio::time::sleep(limits.drain).await;
@@ -178,4 +194,16 @@ impl<R: Review> Server<R> {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Becomes ready when all conditions have been true, and never ends.
+async fn begin(conditions: Vec<watch::Receiver<bool>>, health: &Health) {
+    for mut condition in conditions {
+        // Who could still make it true may have ended, and then it stays as it is.
+        if condition.wait_for(|is_true| *is_true).await.is_err() {
+            return pending().await;
+        }
+    }
+    health.ready();
+    pending::<()>().await;
 }

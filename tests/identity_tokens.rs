@@ -133,7 +133,7 @@ async fn a_refresh_token_follows_no_redirect() {
         };
         let answer = resolver.resolve(&image, &[credential], false, soon()).await;
         let error = answer.unwrap_err();
-        assert_eq!(error.class(), Class::Refused, "{error}");
+        assert_eq!(error.class(), Class::Invalid, "{error}");
         assert!(
             error.to_string().contains("redirects a secret elsewhere"),
             "{error}"

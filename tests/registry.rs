@@ -5,8 +5,9 @@ mod common;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use surepull::config::{self, Cache, Configuration};
 use surepull::credentials::{Credential, CredentialKind, ProviderMetrics, Providers};
 use surepull::image::Digest;
@@ -51,7 +52,11 @@ async fn every_image_has_the_digest_that_another_client_finds() {
 #[tokio::test]
 async fn over_tls_too() {
     let user = [credential(USERNAME, PASSWORD)];
-    for (auth, credentials) in [(Auth::None, &[][..]), (Auth::Basic, &user)] {
+    for (auth, credentials) in [
+        (Auth::None, &[][..]),
+        (Auth::Basic, &user),
+        (Auth::Token, &user),
+    ] {
         same_digests(TestRegistry::with_tls(auth).await, credentials).await;
     }
 }
@@ -186,6 +191,11 @@ async fn basic_authentication() {
 }
 
 #[tokio::test]
+async fn token_authentication_over_tls() {
+    authentication(TestRegistry::with_tls(Auth::Token).await).await;
+}
+
+#[tokio::test]
 async fn token_authentication() {
     let registry = TestRegistry::with_token_auth().await;
     authentication(registry).await;
@@ -261,30 +271,106 @@ async fn authentication(registry: TestRegistry) {
 
 /// A resolver with a credential provider: a shell under another name that prints these credentials and notes its runs.
 fn with_provider(registry: &TestRegistry, folder: &Path, password: &str) -> Resolver {
-    let bin_dir = folder.join("bin");
-    fs::create_dir(&bin_dir).unwrap();
-    symlink("/bin/sh", bin_dir.join("provider")).unwrap();
+    fs::create_dir(folder.join("bin")).unwrap();
+    symlink("/bin/sh", folder.join("bin/provider")).unwrap();
     let answer = json!({
         "kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
         "cacheKeyType": "Registry", "auth": {"registry.test": {"username": USERNAME, "password": password}},
     });
     let script = format!("echo run >> {}/runs; echo '{answer}'", folder.display());
+    let settings = json!({
+        "name": "provider", "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "matchImages": ["*.test"],
+        "defaultCacheDuration": "0s", "args": ["-c", script],
+    });
+    configured_provider(registry, folder, &settings)
+}
+
+/// A resolver with the provider in `bin` of the folder that has these settings.
+fn configured_provider(registry: &TestRegistry, folder: &Path, provider: &Value) -> Resolver {
     let providers = json!({
-        "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig", "providers": [{
-            "name": "provider", "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "matchImages": ["*.test"],
-            "defaultCacheDuration": "0s", "args": ["-c", script],
-        }],
+        "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig", "providers": [provider],
     });
     let config = folder.join("providers.json");
     fs::write(&config, providers.to_string()).unwrap();
+    let bin_dir = folder.join("bin");
     let settings = Some(&config::Providers { config, bin_dir });
     let providers = Providers::load(settings, ProviderMetrics::default()).unwrap();
-    let entry = common::entry("registry.test", &[&registry.endpoint()], None);
+    let entries = ["registry.test", "second.test"];
+    let entry = |name| common::entry(name, &[&registry.endpoint()], None);
     let configuration = Configuration {
-        registries: vec![entry],
+        registries: entries.map(entry).into(),
         ..Configuration::default()
     };
     Resolver::with_providers(&configuration, providers, Metrics::default()).unwrap()
+}
+
+#[tokio::test]
+async fn a_program_that_speaks_the_protocol_is_a_credential_provider() {
+    let registry = TestRegistry::with_basic_auth();
+    let digest = registry.push_manifest("app", "1").await;
+    let other = registry.push_manifest("team/other", "1").await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("bin")).unwrap();
+    let source = "tests/programs/credential_provider.rs";
+    let built = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args(["--edition", "2024", source, "-o"])
+        .arg(folder.path().join("bin/vendor-provider"))
+        .status();
+    assert!(built.unwrap().success());
+
+    // Each look-up asks anew, as far as the answer before was not for it.
+    let images = [
+        ("registry.test", "app", &digest),
+        ("registry.test", "team/other", &other),
+        ("second.test", "app", &digest),
+    ];
+    for (version, kind, asked) in [
+        (
+            "v1",
+            "Image",
+            &[
+                "registry.test/app",
+                "registry.test/team/other",
+                "second.test/app",
+            ][..],
+        ),
+        (
+            "v1beta1",
+            "Registry",
+            &["registry.test/app", "second.test/app"],
+        ),
+        ("v1alpha1", "Global", &["registry.test/app"]),
+    ] {
+        let version = format!("credentialprovider.kubelet.k8s.io/{version}");
+        let notes = folder.path().join(kind);
+        let settings = json!({
+            "name": "vendor-provider", "apiVersion": version, "matchImages": ["*.test"],
+            "defaultCacheDuration": "0s", "args": [notes, kind, USERNAME],
+            "env": [{"name": "PROVIDER_PASSWORD", "value": PASSWORD}],
+        });
+        let resolver = configured_provider(&registry, folder.path(), &settings);
+        for (name, repository, digest) in images {
+            let image = Image {
+                registry: name.to_owned().into(),
+                ..image(repository, "1")
+            };
+            let provided = [Credential::of_providers()];
+            let found = resolver.resolve(&image, &provided, false, soon()).await;
+            // A global answer has credentials only for the registry that it was made for.
+            if kind == "Global" && name == "second.test" {
+                assert_eq!(found.unwrap_err().class(), Class::Unauthorized);
+            } else {
+                assert_eq!(
+                    found.as_ref().map(Digest::as_str),
+                    Ok(&**digest),
+                    "{version}"
+                );
+            }
+        }
+        let lines = asked.iter().map(|image| format!("{version} {image}\n"));
+        let expected = lines.collect::<Vec<_>>().concat();
+        assert_eq!(fs::read_to_string(&notes).unwrap(), expected);
+    }
 }
 
 #[tokio::test]
@@ -428,7 +514,7 @@ async fn tls_that_is_not_as_it_should_be() {
         assert!(error.to_string().contains(words), "{error}");
     }
     // A registry with TLS whose token service has none.
-    let registry = TestRegistry::with_tls(Auth::Token).await;
+    let registry = TestRegistry::with_tls(Auth::TokenInClear).await;
     let user = [credential(USERNAME, PASSWORD)];
     let asked = registry.tokens().unwrap().requests();
     let answer = resolver(&registry)

@@ -1,7 +1,7 @@
 //! How registries are treated, and what is done while they fail: by the counts of a registry that does as it is told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,7 +19,7 @@ use surepull::workload::Kinds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Barrier, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 mod common;
 
@@ -136,6 +136,34 @@ async fn while_a_registry_fails_its_last_good_answer_counts_with_a_warning() {
 }
 
 #[tokio::test]
+async fn a_silent_registry_is_not_waited_for_to_the_end_where_a_digest_is_known() {
+    let silent = Arc::new(AtomicBool::new(false));
+    let current = Arc::clone(&silent);
+    let server = Faulty::start(move |_| {
+        let silent = current.load(Ordering::SeqCst);
+        Box::pin(async move {
+            if silent {
+                std::future::pending::<()>().await;
+            }
+            good()
+        })
+    })
+    .await;
+    let resolver = resolver(&server, &forgetful());
+    assert_eq!(ask_for(&resolver, 1).await, Ok(digest()));
+    silent.store(true, Ordering::SeqCst);
+    // From here on the clock is the test's: it goes to the next moment that somebody waits for.
+    tokio::time::pause();
+    let began = Instant::now();
+    let deadline = began + Duration::from_secs(12);
+    let answer = resolver.resolve(&image(), &[], false, deadline).await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.class(), Class::TimedOut, "{error}");
+    assert_eq!(began.elapsed().as_secs(), 4);
+    assert!(resolver.last_good(&image(), &[], &error).is_some());
+}
+
+#[tokio::test]
 async fn a_stale_digest_is_for_those_who_asked_with_the_same_credentials() {
     let (server, status) = changeable(&[]).await;
     let resolver = resolver(&server, &forgetful());
@@ -200,21 +228,6 @@ async fn ask_for(resolver: &Resolver, tag: u32) -> Result<Digest, Arc<Error>> {
     resolver.resolve(&tagged(tag), &[], false, soon()).await
 }
 
-/// A registry that answers well once it is let.
-async fn gated() -> (Faulty, Arc<Semaphore>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let closed = Arc::clone(&gate);
-    let server = Faulty::start(move |_| {
-        let gate = Arc::clone(&closed);
-        Box::pin(async move {
-            let _permit = gate.acquire().await;
-            good()
-        })
-    })
-    .await;
-    (server, gate)
-}
-
 #[tokio::test]
 async fn a_digest_in_use_is_refreshed_and_one_that_is_not_is_not() {
     const USED: u32 = 1;
@@ -244,15 +257,23 @@ async fn a_digest_in_use_is_refreshed_and_one_that_is_not_is_not() {
 
 #[tokio::test]
 async fn five_hundred_reviews_of_a_cold_image_make_one_request() {
-    let (server, gate) = gated().await;
+    let (server, gate) = Faulty::gated(good).await;
     let webhook = served_patiently(&server);
     let images = ["registry.test/app:1".to_owned()];
+    // Fifty more at a time, so that so many connections are not made at once.
+    let start = Semaphore::new(0);
     let all_wait = async {
         let waiting = r#"surepull_registry_cache_requests_total{result="miss"}"#;
-        wait_until(async || webhook.metric(waiting).await == Some(500)).await;
+        for count in (50..=500).step_by(50) {
+            start.add_permits(50);
+            wait_until(async || webhook.metric(waiting).await == Some(count)).await;
+        }
         gate.add_permits(500);
     };
-    let reviews = (0..500).map(|_| review(&webhook, &images));
+    let reviews = (0..500).map(async |_| {
+        start.acquire().await.unwrap().forget();
+        review(&webhook, &images).await
+    });
     let (answers, ()) = tokio::join!(join_all(reviews), all_wait);
     for answer in answers {
         assert!(patch(&answer).contains(digest().as_str()), "{answer}");
@@ -306,7 +327,7 @@ async fn no_more_are_asked_at_once_than_is_configured() {
 
 #[tokio::test]
 async fn look_ups_are_bounded_for_each_host_and_in_all() {
-    let (server, gate) = gated().await;
+    let (server, gate) = Faulty::gated(good).await;
     let entry = |name: &str, path: &str| {
         let endpoint = server.endpoint.replace("127.0.0.1", name);
         common::entry(&format!("registry.test/{path}"), &[&endpoint], None)
@@ -427,43 +448,50 @@ async fn a_failure_that_passes_is_not_noticed() {
 
 #[tokio::test]
 async fn a_registry_that_fails_is_left_alone() {
-    for (headers, asked) in [(&[][..], 15), (&[("retry-after", "60")][..], 1)] {
+    for (headers, asked) in [(&[][..], 15), (&[("retry-after", "60")][..], 2)] {
         let (server, status) = changeable(headers).await;
         status.store(503, Ordering::SeqCst);
         let resolver = resolver(&server, &forgetful());
-        for tag in 0..8 {
-            let error = ask_for(&resolver, tag).await.unwrap_err();
+        let ask = async |repository: u32| {
+            let repository = format!("app{repository}").into();
+            let image = Image {
+                repository,
+                ..image()
+            };
+            let answer = resolver.resolve(&image, &[], false, soon()).await;
+            answer.unwrap_err()
+        };
+        for repository in 0..8 {
+            let error = ask(repository).await;
             assert_eq!(error.class(), Class::Unavailable, "{error}");
         }
-        let error = ask_for(&resolver, 0).await.unwrap_err().to_string();
-        assert!(
-            error.contains("not asked about app:0: it has been failing, again in "),
-            "{error}"
-        );
-        // Five look-ups of three attempts; or one that was told to wait.
+        let error = ask(0).await.to_string();
+        let not_asked = "not asked about app0:1: it has been failing, again in ";
+        assert!(error.contains(not_asked), "{error}");
+        // Five look-ups of three attempts; or two that were told to wait.
         assert_eq!(server.lines().len(), asked);
     }
 }
 
 #[tokio::test]
-async fn what_a_registry_says_of_its_limit_is_a_metric() {
-    let digest = digest();
-    let server = Faulty::answering(move |_| {
-        let headers = [
-            ("docker-content-digest", digest.as_str()),
-            ("ratelimit-limit", "100;w=21600"),
-            ("ratelimit-remaining", "76;w=21600"),
-        ];
-        reply(200, &headers, "")
-    })
-    .await;
-    let resolver = server.resolver();
-    ask_for(&resolver, 1).await.unwrap();
-    let text = metrics(&resolver);
-    for line in [
-        r#"surepull_registry_ratelimit_limit{registry="registry.test"} 100"#,
-        r#"surepull_registry_ratelimit_remaining{registry="registry.test"} 76"#,
-    ] {
-        assert!(text.contains(line), "{line}\n{text}");
+async fn a_repository_that_fails_leaves_the_others_alone() {
+    for (status, more) in [(503, "300"), (429, "3000"), (502, "0")] {
+        let server = Faulty::answering(move |request| {
+            if request.uri().path().starts_with("/v2/app/") {
+                return good();
+            }
+            reply(status, &[("retry-after", more)], "")
+        })
+        .await;
+        let resolver = resolver(&server, &forgetful());
+        for tag in 0..8 {
+            let repository = "evil".into();
+            let image = Image {
+                repository,
+                ..tagged(tag)
+            };
+            assert!(resolver.resolve(&image, &[], false, soon()).await.is_err());
+        }
+        assert_eq!(ask_for(&resolver, 1).await, Ok(digest()), "{status}");
     }
 }

@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -115,10 +116,9 @@ fn answer(host: &str, request: &Request, seen: &Mutex<BTreeSet<String>>) -> Resp
     let challenge = |challenge: String| {
         (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)]).into_response()
     };
-    let password = plain
-        .as_deref()
-        .and_then(|pair| pair.split_once(':'))
-        .map(|(_, password)| password.to_owned());
+    let login = plain.as_deref().and_then(|pair| pair.split_once(':'));
+    let username = login.map(|(username, _)| username.to_owned());
+    let password = login.map(|(_, password)| password.to_owned());
     let words = |words: Option<String>| {
         json!({"errors": [{"code": "DENIED", "message": words}]}).to_string()
     };
@@ -158,9 +158,21 @@ fn answer(host: &str, request: &Request, seen: &Mutex<BTreeSet<String>>) -> Resp
             (StatusCode::TEMPORARY_REDIRECT, [("location", location)]).into_response()
         }
         (None, _) => challenge("Basic realm=\"r\"".to_owned()),
-        (Some(_), _) if find("header") => (StatusCode::FORBIDDEN, words(sent)).into_response(),
+        // Only an answer to GET has words.
+        (Some(_), _) if find("header") => (StatusCode::NOT_FOUND, words(sent)).into_response(),
         (Some(_), _) if find("password") => {
-            (StatusCode::FORBIDDEN, words(password)).into_response()
+            (StatusCode::NOT_FOUND, words(password)).into_response()
+        }
+        (Some(_), _) if find("shouted") => {
+            let shouted = password.map(|password| password.to_uppercase());
+            (StatusCode::FORBIDDEN, words(shouted)).into_response()
+        }
+        (Some(_), _) if find("username") => {
+            (StatusCode::NOT_FOUND, words(username)).into_response()
+        }
+        (Some(_), _) if find("harmless") => {
+            let harmless = Some("no such thing".to_owned());
+            (StatusCode::NOT_FOUND, words(harmless)).into_response()
         }
         (Some(_), _) if find("token") => (StatusCode::UNAUTHORIZED, words(sent)).into_response(),
         (Some(_), _) => {
@@ -203,6 +215,20 @@ fn plant(api: &FakeApi) -> Vec<&'static str> {
             "elsewhere",
             CONFIG_TYPE,
             config(json!({"other.test": entry("elsewhere")})),
+        ),
+        (
+            "escaped",
+            CONFIG_TYPE,
+            config(
+                json!({"registry.test": {"username": "u", "password": format!("\"\\é/{}", marked("escaped"))}}),
+            ),
+        ),
+        (
+            "slash",
+            CONFIG_TYPE,
+            config(
+                json!({format!("https://u:1/{}@registry.test", marked("key")): {"auth": marked("-")}}),
+            ),
         ),
         ("no-json", CONFIG_TYPE, marked("nojson")),
         (
@@ -249,7 +275,7 @@ async fn reviews(served: &Served, names: &[&str]) -> String {
         let secrets: Vec<_> = list.iter().map(|name| json!({"name": name})).collect();
         let kinds = [
             "good", "bearer", "newline", "text", "refused", "userinfo", "redirect", "header",
-            "password", "token",
+            "password", "token", "shouted", "username", "harmless",
         ];
         let containers: Vec<_> = kinds
             .iter()
@@ -275,6 +301,38 @@ async fn reviews(served: &Served, names: &[&str]) -> String {
         }
     }
     said
+}
+
+/// Credential providers that say in every way what they should not; the value of the setting.
+fn providers(folder: &Path) -> Value {
+    let bin = folder.join("bin");
+    fs::create_dir(&bin).unwrap();
+    let answer = json!({
+        "kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "cacheKeyType": "Image",
+        "auth": {"registry.test": {"username": "u", "password": marked("provider")}},
+    });
+    let scripts = [
+        format!(
+            "echo {} >&2; echo {}; exit 1",
+            marked("stderr"),
+            marked("stdout")
+        ),
+        format!("echo {}", marked("stdout")),
+        format!("echo $SECRET >&2; echo '{answer}'"),
+    ];
+    for (index, script) in scripts.iter().enumerate() {
+        let name = format!("provider{index}");
+        let provider = json!({
+            "name": name, "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "matchImages": ["*.test"],
+            "defaultCacheDuration": "0s", "args": ["-c", script], "env": [{"name": "SECRET", "value": marked("env")}],
+        });
+        symlink("/bin/sh", bin.join(&name)).unwrap();
+        let config = json!({
+            "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig", "providers": [provider],
+        });
+        fs::write(bin.join(format!("{index}.json")), config.to_string()).unwrap();
+    }
+    json!({"config": bin, "binDir": bin})
 }
 
 fn configuration(endpoint: &str, file: &Path, more: &str) -> String {
@@ -322,6 +380,11 @@ async fn no_secret_is_ever_said() {
             ", anonymousFallback: false, skipBrokenPullSecrets: false}",
             "success",
         ),
+        (", identityTokens: true}", "success"),
+        (
+            &*format!(", providers: {}}}", providers(folder.path())),
+            "success",
+        ),
         (&*format!(", patternz: {}}}", marked("value")), "failure"),
         (
             &*format!("}}\ncustomResources: [{{endpoints: ['{url}']}}]"),
@@ -350,6 +413,7 @@ async fn no_secret_is_ever_said() {
 
     // The secrets were where they should be.
     let shown = shown.lock().unwrap().clone();
+    assert!(shown.contains(&format!("u:{}", marked("provider"))));
     for pair in ["config", "old", "file"].map(pair) {
         assert!(shown.contains(&pair), "{pair} of {shown:?}");
     }
@@ -360,6 +424,7 @@ async fn no_secret_is_ever_said() {
         "could not be read",
         "kubectl create secret",
         "would set",
+        "(DENIED: no such thing)",
         "surepull_registry_lookups",
         // What the files' owner should know is in the log.
         "WARN surepull::cli::serve::configuration: entry \"*.tes[t]\" of file",

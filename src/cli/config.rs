@@ -7,12 +7,12 @@ use clap::Subcommand;
 
 use super::Exit;
 use crate::config::{self, Credentials};
-use crate::credentials::Files;
+use crate::credentials::{Files, ProviderMetrics, Providers};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Says whether a configuration file is valid; where it is not, line, column and remedy. Warns of what the files
-    /// of credentials that it names will not do.
+    /// of credentials and the credential providers that it names will not do.
     Check {
         /// The file.
         file: PathBuf,
@@ -47,20 +47,25 @@ pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
     }
 }
 
-/// What there is to say of the files of credentials. That one is not here is no mistake: it may be mounted elsewhere.
+/// What there is to say of the files of credentials, and of the providers. That one is not here is no mistake: it may be
+/// mounted elsewhere.
 fn warnings(rules: &Credentials) -> Vec<String> {
     let said = |error| format!("{:#}", anyhow::Error::from(error));
-    let warnings =
-        rules
-            .docker_config
-            .iter()
-            .flat_map(|path| match Files::read(std::slice::from_ref(path)) {
-                Ok(Files { keyring, skipped }) => {
-                    let mut remarks = keyring.pattern_remarks(rules.patterns);
-                    remarks.extend(skipped.into_iter().map(said));
-                    remarks
-                }
-                Err(error) => vec![said(error)],
-            });
-    warnings.collect()
+    let paths = rules.docker_config.iter().cloned();
+    // One of the folders suffices; of the files each has to be as it should be.
+    let (folders, files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+    let reads = files.chunks(1).chain([&*folders]).map(Files::read);
+    let mut warnings: Vec<_> = reads
+        .flat_map(|read| match read {
+            Ok(Files { keyring, skipped }) => {
+                let mut remarks = keyring.pattern_remarks(rules.patterns);
+                remarks.extend(skipped.into_iter().map(said));
+                remarks
+            }
+            Err(error) => vec![said(error)],
+        })
+        .collect();
+    let providers = Providers::load(rules.providers.as_ref(), ProviderMetrics::default());
+    warnings.extend(providers.err().map(|error| error.to_string()));
+    warnings
 }

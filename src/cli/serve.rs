@@ -2,6 +2,7 @@
 
 mod configuration;
 mod files;
+mod self_managed;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
+use crate::certificates::Keeper;
 use crate::cluster::{Cluster, Given, Live};
 use crate::config;
 use crate::reload::{self, Watched};
@@ -23,6 +25,7 @@ use crate::telemetry;
 
 use configuration::{ConfigurationFile, InEffect};
 use files::{CertificateFiles, Files};
+use self_managed::SelfManaged;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -55,6 +58,9 @@ pub(super) struct Arguments {
     /// The certificate's private key, in PEM.
     #[arg(long, value_name = "FILE", env = "SUREPULL_TLS_KEY")]
     tls_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    self_managed: SelfManaged,
 
     /// Runs without a cluster: service accounts and pull secrets are not read.
     #[arg(long, env = "SUREPULL_STANDALONE")]
@@ -94,15 +100,33 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("signals cannot be received")?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be received")?;
     let mut registry = telemetry::registry();
-    let cluster = cluster(arguments, &mut registry).await?;
-    let (admission, certificates, files) = begin(arguments, cluster, &mut registry)?;
+    let cluster = connect(arguments, &mut registry).await?;
+    let facts: Arc<dyn Cluster> = match &cluster {
+        Some(cluster) => cluster.clone(),
+        None => Arc::new(Given::default()),
+    };
+    let (admission, certificates, files) = begin(arguments, facts, &mut registry)?;
+    let mut keeper = match &cluster {
+        Some(cluster) => {
+            let managed = &arguments.self_managed;
+            managed.keeper(cluster.client(), &certificates, &mut registry)?
+        }
+        None => None,
+    };
+    let mut conditions: Vec<_> = cluster
+        .iter()
+        .map(|cluster| cluster.worked_once())
+        .collect();
+    conditions.extend(keeper.iter().map(Keeper::ready));
     let listeners = Listeners::bind(arguments.listen, arguments.ops_listen)?;
     announce(&listeners)?;
     let limits = Limits {
         drain: arguments.drain,
         ..Limits::default()
     };
-    let server = Server::new(admission, certificates, registry).limits(limits);
+    let server = Server::new(admission, certificates, registry)
+        .limits(limits)
+        .ready_when(conditions);
     let (stop, stopping) = tokio::sync::oneshot::channel();
     let life = server.run(listeners, async {
         let _ = stopping.await;
@@ -116,24 +140,28 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<Exit> {
         end = life => end?,
         () = impatience => tracing::warn!("told to stop twice: stopping at once"),
         () = files.watch(arguments.reload_interval, hangup) => {}
+        () = self_managed::keep(keeper.as_mut()) => {}
+    }
+    if let Some(keeper) = &keeper {
+        keeper.release().await;
     }
     Ok(Exit::Done)
 }
 
-/// The cluster that the arguments name, with its metrics registered.
-async fn cluster(
+/// The cluster that the arguments name, if they do, with its metrics registered.
+async fn connect(
     arguments: &Arguments,
     registry: &mut Registry,
-) -> anyhow::Result<Arc<dyn Cluster>> {
+) -> anyhow::Result<Option<Arc<Live>>> {
     if arguments.standalone {
-        return Ok(Arc::new(Given::default()));
+        return Ok(None);
     }
     let kubeconfig = arguments.kubeconfig.as_deref();
     // An empty variable of the environment is none.
     let kubeconfig = kubeconfig.filter(|path| !path.as_os_str().is_empty());
     let cluster = Live::connect(kubeconfig).await?;
     cluster.metrics().register(registry);
-    Ok(Arc::new(cluster))
+    Ok(Some(Arc::new(cluster)))
 }
 
 /// What answers, what it shows, and the files that both are made of; its metrics are registered.
@@ -166,9 +194,10 @@ fn certificates(
     let served = Arc::new(Certificates::self_made()?);
     let (certificate, key) = match (&arguments.tls_cert, &arguments.tls_key) {
         (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
+        (None, None) if arguments.self_managed.is_on() => return Ok((served, None)),
         (None, None) => {
             tracing::warn!(
-                "no --tls-cert: a certificate for localhost is made, which nobody trusts"
+                "no --tls-cert and no --tls-self: a certificate for localhost is made, which nobody trusts"
             );
             return Ok((served, None));
         }

@@ -95,7 +95,7 @@ impl From<kube::Error> for Wrong {
 
 /// An error of the client with its causes, the outermost of which says no more than that the client failed; without what
 /// a credential plugin has printed, which may be a token.
-pub(super) fn told(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
     let causes = || successors(Some(error), |error| (*error).source());
     match causes().find_map(|cause| cause.downcast_ref::<AuthError>()) {
         Some(AuthError::AuthExecRun { out, .. }) => {

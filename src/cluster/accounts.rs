@@ -8,10 +8,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures_util::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::{Deserialize, Deserializer};
+use tokio::sync::watch;
 
 use super::Metrics;
 use super::access::{WATCH, told};
@@ -24,6 +25,8 @@ pub(super) const PLURAL: &str = "serviceaccounts";
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     known: RwLock<Known>,
+    /// Whether all have been listed once.
+    listed: watch::Sender<bool>,
 }
 
 /// By namespace and name.
@@ -132,11 +135,16 @@ impl Accounts {
         known.get(namespace)?.get(name).cloned()
     }
 
+    /// Becomes true, and stays so, when all have been listed once.
+    pub(super) fn listed(&self) -> watch::Receiver<bool> {
+        self.listed.subscribe()
+    }
+
     /// Follows all accounts of the cluster, and never ends: what fails is tried again, later and later.
     pub(super) async fn follow(&self, client: Client, metrics: &Metrics) {
         let api = Api::<ServiceAccount>::all(client);
         let config = watcher::Config::default().timeout(WATCH);
-        let mut events = pin!(watch(api, config).default_backoff());
+        let mut events = pin!(watcher(api, config).default_backoff());
         let mut listed = Known::new();
         while let Some(event) = events.next().await {
             match event {
@@ -168,6 +176,7 @@ impl Accounts {
                 let count: usize = listed.values().map(HashMap::len).sum();
                 *known() = std::mem::take(listed);
                 metrics.watch_synced.set(1);
+                self.listed.send_replace(true);
                 metrics.accounts.set(count.try_into().unwrap_or(i64::MAX));
             }
             Event::Apply(account) => {

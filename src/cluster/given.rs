@@ -30,7 +30,7 @@ impl Given {
         namespace: &str,
         name: &str,
         secret_type: &str,
-        data: impl FnOnce(&str) -> Option<&'d [u8]>,
+        data: impl Fn(&str) -> Option<&'d [u8]>,
     ) {
         let keyring = secret::keyring(namespace, name, secret_type, data);
         self.pull_secrets

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 use kube::Client;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -31,6 +32,7 @@ pub struct Live {
     looked_up: Memory<Account>,
     pull_secrets: Arc<Memory<Keyring>>,
     reader: Arc<Reader>,
+    client: Client,
     metrics: Metrics,
     /// End with the cluster.
     _tasks: JoinSet<()>,
@@ -58,9 +60,20 @@ impl Live {
             looked_up: Memory::new(),
             pull_secrets,
             reader: Arc::new(Reader::new(client.clone(), metrics.clone())),
+            client: client.clone(),
             metrics,
             _tasks: tasks,
         }
+    }
+
+    /// Its connection, for other rooms.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Becomes true, and stays so, when look-ups have worked once: when all accounts have been listed.
+    pub fn worked_once(&self) -> watch::Receiver<bool> {
+        self.accounts.listed()
     }
 
     /// What is counted.

@@ -21,7 +21,7 @@ const MISSED: Duration = Duration::from_secs(1);
 /// When even what nobody asks for again is dropped: longer than any question and its answer's life.
 const DROPPED: Duration = Duration::from_secs(30);
 /// How many answers are kept at most.
-const ENTRIES: u64 = 1000;
+const ENTRIES: u64 = 512;
 
 /// Answers about objects by namespace and name.
 pub(super) struct Memory<T>(Cache<ObjectName, Flight<T>>);

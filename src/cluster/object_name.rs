@@ -18,7 +18,7 @@ impl ObjectName {
 }
 
 /// Whether an object may be called so: `IsDNS1123Subdomain` in `apimachinery/pkg/util/validation`.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let label = |label: &str| {
         let inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         !label.is_empty()

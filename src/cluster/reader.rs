@@ -83,7 +83,10 @@ impl Reader {
         let response = self.client.send(request).await;
         let response = response.map_err(|error| (Unreadable::NoAnswer, told(&error)))?;
         let status = response.status();
-        let body = read(response).await?;
+        let body = read_body(response).await.map_err(|broken| match broken {
+            Broken::Off(why) => (Unreadable::NoAnswer, why),
+            Broken::TooLong => (Unreadable::Nonsense, "the answer is too long".to_owned()),
+        })?;
         let why = match status.as_u16() {
             200 => return Ok(body),
             401 => Unreadable::Unauthenticated,
@@ -103,20 +106,28 @@ impl Reader {
     }
 }
 
+/// Why the body of a response is not there.
+pub(crate) enum Broken {
+    /// It breaks off: why.
+    Off(String),
+    /// It is longer than any object.
+    TooLong,
+}
+
 /// The body of a response. What has passed through the connection's own buffers is out of reach.
-async fn read(response: Response<Body>) -> Result<Zeroizing<Vec<u8>>, (Unreadable, String)> {
+pub(crate) async fn read_body(response: Response<Body>) -> Result<Zeroizing<Vec<u8>>, Broken> {
     let mut frames = Vec::new();
     let mut length = 0;
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| (Unreadable::NoAnswer, told(&error)))?;
+        let frame = frame.map_err(|error| Broken::Off(told(&error)))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
         length += data.len();
         frames.push(data);
         if length > BODY_LIMIT {
-            return Err((Unreadable::Nonsense, "the answer is too long".to_owned()));
+            return Err(Broken::TooLong);
         }
     }
     // Of the full length from the beginning, so that no shorter one is left behind.
@@ -136,7 +147,7 @@ fn wipe(bytes: Bytes) {
 }
 
 /// The API server's own words, which name who may not do what.
-fn message(body: &[u8]) -> String {
+pub(crate) fn message(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Status {
         #[serde(default)]

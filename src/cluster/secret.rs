@@ -13,6 +13,8 @@ use crate::credentials::{Document, Form, Keyring};
 
 /// How many registries a pull secret may name: each image is compared with all of them.
 const ENTRIES: usize = 256;
+/// How many bytes it may have: those that are in use are kept.
+const BYTES: usize = 128 << 10;
 
 /// The keyring of a pull secret, by its type and the data under a key: what the kubelet reads of it
 /// (`pkg/credentialprovider/secrets/secrets.go`).
@@ -20,12 +22,15 @@ pub(super) fn keyring<'d>(
     namespace: &str,
     name: &str,
     secret_type: &str,
-    data: impl FnOnce(&str) -> Option<&'d [u8]>,
+    data: impl Fn(&str) -> Option<&'d [u8]>,
 ) -> Answer<Keyring> {
     let (_, key) = Form::of_secret(secret_type).ok_or(Unreadable::WrongType)?;
+    if data(key).is_some_and(|text| text.len() > BYTES) {
+        return Err(Unreadable::TooLarge);
+    }
     let document = Document::from_secret(secret_type, data)?.ok_or(Unreadable::Empty(key))?;
     if document.len() > ENTRIES {
-        return Err(Unreadable::TooManyEntries);
+        return Err(Unreadable::TooLarge);
     }
     let mut keyring = Keyring::default();
     let source = format!("pull secret {name:?} of namespace {namespace}");
@@ -141,6 +146,13 @@ mod tests {
             let data = json!({".dockercfg": BASE64_STANDARD.encode(document)});
             let keyring = read("kubernetes.io/dockercfg", &data);
             assert_eq!(keyring.is_ok(), is_read, "{count}");
+        }
+        for (length, is_read) in [(BYTES, true), (BYTES + 1, false)] {
+            let text = r#"{"r.io": {}}"#;
+            let document = text.to_owned() + &" ".repeat(length - text.len());
+            let data = json!({".dockercfg": BASE64_STANDARD.encode(document)});
+            let keyring = read("kubernetes.io/dockercfg", &data);
+            assert_eq!(keyring.is_ok(), is_read, "{length}");
         }
     }
 

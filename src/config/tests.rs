@@ -281,6 +281,10 @@ fn mistakes_name_place_key_and_remedy() {
             "line 3, column 22: registries[0].match: `r.io/*` has a `*` in its path, where it has no meaning; end it before",
         ),
         (
+            "network: {denyRegistries: ['r[.io']}\n",
+            "line 3, column 27: network.denyRegistries: `r[.io` has a bracket, which only an IPv6 address such as `[::1]:5000` has; of patterns there is only `*`",
+        ),
+        (
             "registries: [{match: ''}]\n",
             "line 3, column 22: registries[0].match: `` is not a registry; write its host as it stands in image names, such as `registry.example:5000`",
         ),

@@ -205,6 +205,12 @@ fn check_match(text: &str) -> Result<(), String> {
     }
     let (host, path) = text.split_once('/').unwrap_or((text, ""));
     let strange = |c: char| c.is_whitespace() || c.is_control() || "?#@\\".contains(c);
+    let is_address = host.starts_with('[') && host.contains(']');
+    if !is_address && host.contains(['[', ']']) {
+        return Err(format!(
+            "`{text}` has a bracket, which only an IPv6 address such as `[::1]:5000` has; of patterns there is only `*`"
+        ));
+    }
     if host.is_empty() || text.contains(strange) {
         return Err(format!(
             "`{text}` is not a registry; write its host as it stands in image names, such as `registry.example:5000`"

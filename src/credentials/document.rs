@@ -149,12 +149,11 @@ impl Malformed {
     }
 
     fn auth(error: InvalidAuth, key: &[u8]) -> Self {
-        // The normal form, as the key may hold a user name and a password in front of the host.
-        let name = match Key::parse(key) {
-            Some(key) => format!(
-                "entry {:?}",
-                key.to_string().chars().take(256).collect::<String>()
-            ),
+        // The normal form, as the key may hold a user name and a password in front of the host; with a slash in them
+        // they are in the path.
+        let name = match Key::parse(key).map(|key| key.to_string()) {
+            Some(key) if key.contains('@') => "an entry whose key is not shown".to_owned(),
+            Some(key) => format!("entry {:?}", key.chars().take(256).collect::<String>()),
             None => "an entry whose key is not a URL".to_owned(),
         };
         match error {

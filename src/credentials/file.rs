@@ -1,7 +1,8 @@
 //! Credentials in files that the configuration names.
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,9 @@ use super::keyring::Keyring;
 
 /// The names that the kubelet looks for in a folder: all folders are searched for the first before any is for the second.
 const NAMES: [&str; 2] = ["config.json", ".dockercfg"];
+
+/// The largest file that is read: four times what a Secret can hold.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// What the files of `credentials.dockerConfig` hold.
 #[derive(Debug, Default)]
@@ -88,19 +92,31 @@ fn read_document(path: &Path) -> Result<Document, FileError> {
     } else {
         Form::ConfigJson
     };
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => Zeroizing::new(bytes),
-        Err(source) => {
-            return Err(FileError::Unreadable {
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
+    let bytes = read(path).map_err(|source| FileError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(FileError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
     Document::decode(form, &bytes).map_err(|source| FileError::Malformed {
         path: path.to_owned(),
         source,
     })
+}
+
+/// What a file holds, or the first byte too many.
+fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    // All of it at once, so that no part is left behind where it has grown.
+    let size = file.metadata()?.len().min(MAX_BYTES) + 64;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(size).unwrap_or_default(),
+    ));
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A file of credentials that is not as it should be.
@@ -115,7 +131,17 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// It is larger than any that is read.
+    #[error(
+        "the credentials file {} is larger than {} MiB; put only credentials there, or take it out of `credentials.dockerConfig`",
+        path.display(),
+        MAX_BYTES >> 20
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
     },
     /// It is no docker configuration document.
     #[error(
@@ -195,6 +221,25 @@ mod tests {
             assert!(text.contains(&path.display().to_string()), "{text}");
             assert!(!text.contains("hunter2"), "{text}");
         }
+    }
+
+    #[test]
+    fn files_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let bound = usize::try_from(MAX_BYTES).unwrap();
+        let read = |size: usize| {
+            std::fs::write(&path, CONFIG.to_owned() + &" ".repeat(size - CONFIG.len())).unwrap();
+            Files::read(std::slice::from_ref(&path))
+        };
+        assert!(!read(bound).unwrap().keyring.is_empty());
+        let error = read(bound + 1).unwrap_err().to_string();
+        let expected = format!("file {} is larger than 4 MiB; ", path.display());
+        assert!(error.contains(&expected), "{error}");
+        // One in a folder is passed over.
+        let found = Files::read(&[folder.path().to_owned()]).unwrap();
+        assert!(found.keyring.is_empty());
+        assert_eq!(found.skipped[0].to_string(), error);
     }
 
     #[test]

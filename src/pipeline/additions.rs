@@ -32,19 +32,23 @@ impl Additions {
             return additions;
         };
         let repositories: Vec<String> = draft.repositories().collect();
-        let few = &secrets[..secrets.len().min(PULL_SECRETS)];
+        let (few, rest) = secrets.split_at(secrets.len().min(PULL_SECRETS));
         let read = few
             .iter()
             .map(|secret| in_time(deadline, cluster.pull_secret(namespace, secret.name)));
         for (secret, answer) in few.iter().zip(join_all(read).await) {
             match answer {
                 Ok(keyring) => {
-                    if matches(&keyring, &repositories, patterns) {
+                    let mut images = repositories.iter();
+                    if images.any(|repository| matches(&keyring, repository, patterns)) {
                         additions.names.push(secret.name.to_owned());
                     }
                 }
                 Err(why) => additions.miss(*secret, &why),
             }
+        }
+        for secret in rest {
+            additions.miss(*secret, &Unreadable::TooMany);
         }
         additions
     }
@@ -71,11 +75,9 @@ impl Additions {
     }
 }
 
-/// Whether a pull secret holds an entry for one of these images.
-fn matches(keyring: &Keyring, repositories: &[String], patterns: Patterns) -> bool {
-    repositories.iter().any(|repository| {
-        !keyring.lookup(repository).is_empty()
-            || (patterns == Patterns::Documented
-                && !pattern_candidates([keyring], repository).is_empty())
-    })
+/// Whether a pull secret holds an entry for an image.
+pub(super) fn matches(keyring: &Keyring, repository: &str, patterns: Patterns) -> bool {
+    !keyring.lookup(repository).is_empty()
+        || (patterns == Patterns::Documented
+            && !pattern_candidates([keyring], repository).is_empty())
 }

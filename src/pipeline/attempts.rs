@@ -61,18 +61,24 @@ impl Attempts {
         if providers.matches(&repository) {
             all.push(Credential::of_providers());
         }
-        let mut further = Vec::new();
+        let mut entries = Vec::new();
         if rules.patterns == Patterns::Documented {
-            let mut entries = pattern_candidates(secrets, &repository);
+            entries = pattern_candidates(secrets, &repository);
             entries.extend(pattern_candidates([node], &repository));
-            further.extend(entries.iter().take(CREDENTIALS).map(|entry| {
+            entries.truncate(CREDENTIALS);
+        }
+        let mut further: Vec<_> = entries
+            .iter()
+            .map(|entry| {
                 let means = Means::Documented(entry.to_string());
                 (means, entry.credential.without_identity_token())
-            }));
-        }
+            })
+            .collect();
         if rules.identity_tokens {
-            let tokens = kubelets.iter().filter(|known| known.has_identity_token());
-            further.extend(tokens.map(|&known| {
+            let all = entries.iter().map(|entry| entry.credential);
+            let tokens = kubelets.into_iter().chain(all);
+            let tokens = tokens.filter(|known| known.has_identity_token());
+            further.extend(tokens.map(|known| {
                 let means = Means::IdentityToken(Arc::clone(&known.source));
                 (means, known.clone())
             }));
@@ -267,6 +273,25 @@ mod tests {
                 assert_eq!(attempts.means(position), &means);
             }
             assert_eq!(attempts.means(1), &Means::Kubelet);
+
+            // Of an entry that matches in the documented grammar only, both are tried.
+            let rules = Credentials {
+                patterns: Patterns::Documented,
+                ..rules
+            };
+            let image = || "a.b.io/app".to_owned();
+            let attempts = Attempts::new(&[], &node, &Providers::default(), &rules, image);
+            let kinds = attempts
+                .credentials
+                .iter()
+                .map(Credential::has_identity_token);
+            let kinds: Vec<_> = kinds.collect();
+            let expected: &[bool] = if identity_tokens {
+                &[false, false, true]
+            } else {
+                &[false, false]
+            };
+            assert_eq!(kinds, expected);
         }
     }
 

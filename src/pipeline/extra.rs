@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::additions::matches;
 use crate::cluster::Unreadable;
+use crate::config::Patterns;
 use crate::credentials::Keyring;
 use crate::registry::Image;
 
@@ -18,7 +20,7 @@ pub(super) struct Extra {
 
 impl Extra {
     /// What the user can do to have an image pulled with it, if it has no entry for the image.
-    pub(super) fn remedy(&self, image: &Image<'_>) -> Option<String> {
+    pub(super) fn remedy(&self, image: &Image<'_>, patterns: Patterns) -> Option<String> {
         let Self {
             namespace, name, ..
         } = self;
@@ -28,24 +30,22 @@ impl Extra {
             ..
         } = image;
         let why = match &self.keyring {
-            Ok(keyring)
-                if !keyring
-                    .lookup(&format!("{registry}/{repository}"))
-                    .is_empty() =>
-            {
+            Ok(keyring) if matches(keyring, &format!("{registry}/{repository}"), patterns) => {
                 return None;
             }
-            Ok(_) => format!("it has no entry for {registry}/{repository}"),
+            Ok(_) => format!(
+                "it has no entry for {registry}/{repository}; add one to those that it has, in config.json, and"
+            ),
             Err(Unreadable::NotFound) => {
                 return Some(format!(
                     "surepull: Pods of namespace {namespace} would get pull secret {name:?} for {registry}, but there is none; create it: \
                      kubectl create secret docker-registry {name} -n {namespace} --docker-server={registry} --docker-username=USER --docker-password=PASSWORD"
                 ));
             }
-            Err(why) => why.to_string(),
+            Err(why) => format!("{why};"),
         };
         Some(format!(
-            "surepull: Pods of namespace {namespace} do not get pull secret {name:?}: {why}; replace it: \
+            "surepull: Pods of namespace {namespace} do not get pull secret {name:?}: {why} replace it: \
              kubectl create secret generic {name} -n {namespace} --type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=config.json --dry-run=client -o yaml | kubectl replace --force -f -"
         ))
     }

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::additions::matches;
 use super::attempts::{Attempts, Means};
 use super::purse::Purse;
 use crate::config::{Credentials, Patterns};
@@ -149,9 +150,13 @@ impl<'q> LookUp<'q> {
     fn settle(&self, answer: Result<Digest, Arc<Error>>, resolver: &Resolver) -> Answer {
         let error = match answer {
             Ok(digest) => {
+                let mut remarks = self.remarks(resolver);
+                if !self.purse.keyrings.is_empty() && !self.is_pulled_with_a_secret() {
+                    remarks.extend(self.strangers());
+                }
                 return Answer {
                     digest: Ok(digest),
-                    remarks: self.remarks(resolver),
+                    remarks,
                 };
             }
             Err(error) => error,
@@ -215,6 +220,9 @@ impl<'q> LookUp<'q> {
         let remedy = self.purse.remedy();
         let remedy = remedy.as_deref().unwrap_or(error.remedy());
         let why = format!("{error}, tried {}; {remedy}", self.attempts.tried());
+        for entry in self.mistaken([self.configured]) {
+            tracing::warn!("{entry}");
+        }
         let mut remarks = self.strangers();
         remarks.extend(self.extra_remedies());
         Answer {
@@ -226,37 +234,36 @@ impl<'q> LookUp<'q> {
     /// What would make pull secrets of the configuration useful for this image.
     fn extra_remedies(&self) -> impl Iterator<Item = String> {
         let extras = self.purse.extras.iter();
-        extras.filter_map(|extra| extra.remedy(&self.image))
+        extras.filter_map(|extra| extra.remedy(&self.image, self.rules.patterns))
     }
 
     /// Whether a pull secret of the Pods holds an entry for the image.
     fn is_pulled_with_a_secret(&self) -> bool {
         let repository = self.repository();
         let mut secrets = self.purse.keyrings.iter();
-        secrets.any(|keyring| !keyring.lookup(&repository).is_empty())
+        secrets.any(|keyring| matches(keyring, &repository, self.rules.patterns))
     }
 
-    /// The entries that would name the image in the grammar that is not in effect: told to the user, or for files, which
-    /// are not the user's, to the operator.
+    /// The entries of pull secrets that would name the image in the grammar that is not in effect: told to the user.
     fn strangers(&self) -> Vec<String> {
+        let secrets = self.purse.keyrings.iter().map(|keyring| &**keyring);
+        let entries = self.mistaken(secrets).into_iter();
+        entries.map(|entry| format!("surepull: {entry}")).collect()
+    }
+
+    /// What there is to say of such entries.
+    fn mistaken<'k>(&self, keyrings: impl IntoIterator<Item = &'k Keyring>) -> Vec<String> {
         if self.rules.patterns == Patterns::Documented {
             return Vec::new();
         }
-        let name = self.name();
-        let repository = self.repository();
-        let secrets = self.purse.keyrings.iter().map(|keyring| &**keyring);
+        let entries = pattern_candidates(keyrings, &self.repository());
         let remark = |entry: &PatternMatch<'_>| {
+            let name = self.name();
             format!(
                 "{entry} matches {name} by the documented patterns only: for the kubelet a `*` stays within one label of the host, and `?`, `[` and `\\` are no patterns; name each host"
             )
         };
-        for entry in pattern_candidates([self.configured], &repository) {
-            tracing::warn!("{}", remark(&entry));
-        }
-        let told = pattern_candidates(secrets, &repository);
-        told.iter()
-            .map(|entry| format!("surepull: {}", remark(entry)))
-            .collect()
+        entries.iter().map(remark).collect()
     }
 
     /// What entries are matched against.

@@ -111,7 +111,7 @@ impl Purse {
                 Unreadable::NotFound
                 | Unreadable::WrongType
                 | Unreadable::Empty(_)
-                | Unreadable::TooManyEntries
+                | Unreadable::TooLarge
                 | Unreadable::Malformed(_),
             ) => true,
             Err(_) => false,

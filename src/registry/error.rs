@@ -255,8 +255,8 @@ impl Class {
 
 impl Said {
     /// Reads the first error of an OCI error body (distribution specification, "Error Codes"), or the `details` or
-    /// `message` that token services answer with.
-    pub(super) fn from_body(body: &[u8]) -> Self {
+    /// `message` that token services answer with. What is not `fit` to be shown is left out.
+    pub(super) fn from_body(body: &[u8], fit: impl Fn(&str) -> bool) -> Self {
         let Ok(body) = serde_json::from_slice::<serde_json::Value>(body) else {
             return Self::default();
         };
@@ -271,7 +271,10 @@ impl Said {
             },
             None => text(&body, "details").or_else(|| text(&body, "message")),
         };
-        Self(said.map(|said| clean(&said).into()))
+        Self(
+            said.filter(|said| fit(said))
+                .map(|said| clean(&said).into()),
+        )
     }
 }
 
@@ -284,11 +287,12 @@ impl fmt::Display for Said {
     }
 }
 
-/// Text from outside, fit for a message: no control characters, no line or direction changes, and not long.
+/// Text from outside, fit for a message: no control or invisible characters, no line or direction changes, and
+/// not long.
 pub(super) fn clean(text: &str) -> String {
     let unfit = |c: char| {
         c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let mut clean: String = text
         .chars()
@@ -430,6 +434,7 @@ mod tests {
     fn a_sentence_repeats_the_registrys_own_words() {
         let said = Said::from_body(
             br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+            |_| true,
         );
         let error = subject().status("the registry", StatusCode::NOT_FOUND, None, said);
         assert_eq!(
@@ -445,7 +450,7 @@ mod tests {
             r#"{{"errors":[{{"code":"A\u001b[31m\nB","message":"{}"}}]}}"#,
             "x".repeat(500)
         );
-        let said = Said::from_body(long.as_bytes()).to_string();
+        let said = Said::from_body(long.as_bytes(), |_| true).to_string();
         assert!(said.starts_with(" (A [31m B: xxx"), "{said}");
         assert!(
             said.ends_with("…)") && said.chars().count() == SAID_LIMIT + 4,
@@ -458,10 +463,10 @@ mod tests {
             b"{\"errors\":[]}",
             b"{\"errors\":[{\"code\":7}]}",
         ] {
-            assert_eq!(Said::from_body(unusable), Said::default());
+            assert_eq!(Said::from_body(unusable, |_| true), Said::default());
         }
         assert_eq!(
-            Said::from_body(br#"{"details":"bad password"}"#).to_string(),
+            Said::from_body(br#"{"details":"bad password"}"#, |_| true).to_string(),
             " (bad password)"
         );
     }

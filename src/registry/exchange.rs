@@ -22,6 +22,9 @@ const REDIRECT_LIMIT: usize = 3;
 /// How long the body of an error may be to be read for its message.
 const ERROR_BODY_LIMIT: usize = 64 << 10;
 
+/// From how many bytes on a user name may be a token.
+const TOKEN_LENGTH: usize = 8;
+
 /// A question.
 pub(super) struct Ask<'a> {
     /// `HEAD` or `GET`, or `POST` for a form.
@@ -80,7 +83,7 @@ impl Wire {
                 });
             }
             if ask.form.is_some() {
-                return Err(subject.refused(format!("{} redirects a secret elsewhere", ask.whom)));
+                return Err(subject.invalid(format!("{} redirects a secret elsewhere", ask.whom)));
             }
             url =
                 target(&url, response.headers().get(LOCATION)).map_err(
@@ -174,28 +177,35 @@ impl Reply {
         let (whom, status) = (self.whom, self.status);
         let authorization = self.authorization.take();
         let retry_after = self.headers.get(RETRY_AFTER).and_then(retry_after);
+        let fit = |text: &[u8]| {
+            authorization
+                .as_ref()
+                .is_none_or(|sent| !repeats(text, sent))
+        };
         let said = match self.body(subject, ERROR_BODY_LIMIT).await {
-            Ok(body) if !authorization.is_some_and(|sent| repeats(&body, &sent)) => {
-                Said::from_body(&body)
-            }
+            // What JSON escapes is seen in the words only, and what stands elsewhere in the body only there.
+            Ok(body) if fit(&body) => Said::from_body(&body, |words| fit(words.as_bytes())),
             _ => Said::default(),
         };
         subject.status(whom, status, retry_after, said)
     }
 }
 
-/// Whether a body has the token that was sent, or the password: what is said there may be shown to who may not know them.
-fn repeats(body: &[u8], authorization: &HeaderValue) -> bool {
-    let has =
-        |secret: &[u8]| !secret.is_empty() && body.windows(secret.len()).any(|part| part == secret);
+/// Whether a text has the token that was sent, the password, or a user name long enough to be a token: it may be shown to
+/// who may not know them.
+fn repeats(text: &[u8], authorization: &HeaderValue) -> bool {
+    let lower = |text: &[u8]| Zeroizing::new(String::from_utf8_lossy(text).to_lowercase());
+    let text = lower(text);
+    let has = |secret: &[u8]| !secret.is_empty() && text.contains(&**lower(secret));
     let value = authorization.as_bytes();
     let space = value.iter().position(|byte| *byte == b' ');
     let token = space.map_or(value, |space| &value[space + 1..]);
     let pair = BASE64_STANDARD.decode(token).map(Zeroizing::new);
-    let password = pair
+    let mut login = pair
         .iter()
         .flat_map(|pair| pair.splitn(2, |byte| *byte == b':'));
-    has(token) || password.skip(1).any(has)
+    let username = login.next().filter(|name| name.len() >= TOKEN_LENGTH);
+    has(token) || username.into_iter().chain(login).any(has)
 }
 
 fn failure(

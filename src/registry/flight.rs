@@ -34,7 +34,8 @@ pub(super) type Lock = Arc<AsyncMutex<Option<Entry>>>;
 pub(super) struct Place {
     flights: Flights,
     key: Key,
-    lock: Lock,
+    /// Until it is dropped.
+    lock: Option<Lock>,
 }
 
 impl Flights {
@@ -58,7 +59,7 @@ impl Flights {
         Place {
             flights: self.clone(),
             key,
-            lock,
+            lock: Some(lock),
         }
     }
 
@@ -70,15 +71,19 @@ impl Flights {
 impl Place {
     /// The lock of the line. What is made of it must be dropped before the place is.
     pub(super) fn lock(&self) -> Lock {
-        Arc::clone(&self.lock)
+        self.lock.clone().unwrap_or_default()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut lines = self.flights.lines();
-        // One share is the map's, one this place's.
-        if Arc::strong_count(&self.lock) == 2 {
+        // Given up before it is counted, and nobody else can while the map is held: the last one sees the map's alone.
+        drop(self.lock.take());
+        if lines
+            .get(&self.key)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             lines.remove(&self.key);
         }
     }
@@ -174,7 +179,7 @@ mod tests {
         let first = flights.join(key("1"));
         let second = flights.join(key("1"));
         let other = flights.join(key("2"));
-        assert!(Arc::ptr_eq(&first.lock, &second.lock));
+        assert!(Arc::ptr_eq(&first.lock(), &second.lock()));
         assert_eq!(flights.lines().len(), 2);
         drop((first, other));
         assert_eq!(flights.lines().len(), 1);

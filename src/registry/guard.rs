@@ -10,18 +10,18 @@ use ipnet::IpNet;
 
 use crate::config::Cidr;
 
-/// Metadata services of clouds outside of the link-local range: Alibaba, Azure, Oracle.
-const METADATA_V4: [Ipv4Addr; 3] = [
+/// Metadata and credential services of clouds: all that have them at this address, ECS, EKS; Alibaba, Azure, Oracle.
+const METADATA_V4: [Ipv4Addr; 6] = [
+    Ipv4Addr::new(169, 254, 169, 254),
+    Ipv4Addr::new(169, 254, 170, 2),
+    Ipv4Addr::new(169, 254, 170, 23),
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(168, 63, 129, 16),
     Ipv4Addr::new(192, 0, 0, 192),
 ];
 
-/// The same over IPv6: AWS, Google.
-const METADATA_V6: [Ipv6Addr; 2] = [
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
-];
+/// The same over IPv6: Google. AWS has all of [`is_aws`].
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254);
 
 const METADATA: &str = "a cloud metadata address";
 
@@ -65,7 +65,7 @@ fn objection(address: IpAddr) -> Option<&'static str> {
 }
 
 fn objection_v4(address: Ipv4Addr) -> Option<&'static str> {
-    if METADATA_V4.contains(&address) || address == Ipv4Addr::new(169, 254, 169, 254) {
+    if METADATA_V4.contains(&address) {
         Some(METADATA)
     } else if address.is_loopback() {
         Some("a loopback address")
@@ -83,7 +83,7 @@ fn objection_v4(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 fn objection_v6(address: Ipv6Addr) -> Option<&'static str> {
-    if METADATA_V6.contains(&address) {
+    if address == METADATA_V6 || is_aws(address) {
         Some(METADATA)
     } else if address.is_loopback() {
         Some("a loopback address")
@@ -94,8 +94,16 @@ fn objection_v6(address: Ipv6Addr) -> Option<&'static str> {
     } else if address.is_unicast_link_local() {
         Some("a link-local address")
     } else {
-        embedded_v4(address).and_then(objection_v4)
+        let embedded = embedded_v4(address).and_then(objection_v4);
+        // Of a prefix for local use it is not known where the IPv4 address stands (RFC 6052, 2.2).
+        let is_local = matches!(address.segments(), [0x64, 0xff9b, 1, ..]);
+        embedded.or(is_local.then_some("an address that is translated locally"))
     }
+}
+
+/// `fd00:ec2::/32`: instance metadata, time, and the credentials of EKS.
+fn is_aws(address: Ipv6Addr) -> bool {
+    matches!(address.segments(), [0xfd00, 0xec2, ..])
 }
 
 /// The IPv4 address that an IPv6 address stands for.
@@ -153,6 +161,9 @@ mod tests {
             "64:ff9b::a9fe:a9fe",
             "64:ff9b:1::127.0.0.1",
             "64:ff9b:1:2:3:4:169.254.1.1",
+            "64:ff9b:1:a9fe:a9:fe00:101:101",
+            "fd00:ec2::23",
+            "169.254.170.23",
             "2002:7f00:1::",
             "2002:a9fe:a9fe::1",
             "2001:0:1:2:3:4:80ff:fffe",
@@ -210,6 +221,10 @@ mod tests {
             (&["169.254.169.254/32"], "::ffff:169.254.169.254", true),
             (&["169.254.169.254"], "100.100.100.200", false),
             (&["::/0"], "fd00:ec2::254", false),
+            (&["::/0"], "fd00:ec2::23", false),
+            (&["169.254.0.0/16"], "169.254.170.2", false),
+            (&["64:ff9b:1::/48"], "64:ff9b:1::1.1.1.1", true),
+            (&["64:ff9b:1::/48"], "64:ff9b:1::169.254.169.254", false),
             (&["fd00:ec2::254"], "fd00:ec2::254", true),
             (&["::/0"], "::ffff:169.254.169.254", false),
             (&[], "10.0.0.1", true),

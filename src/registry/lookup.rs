@@ -1,28 +1,21 @@
-//! One look-up: endpoints in order, credentials in order, HEAD and if need be GET.
+//! One look-up: endpoints in order, and at each credentials in order.
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::Uri;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
-use super::audience::{Audience, Audiences};
+use super::Image;
+use super::attempt::Attempt;
+use super::audience::Audiences;
 use super::cache::Key;
-use super::connect::{Origin, Wire};
+use super::connect::Origin;
 use super::error::{Error, Subject};
-use super::exchange::{Ask, Reply};
-use super::manifest::{self, Kind};
-use super::manners::{Manners, Retries, Withheld};
+use super::manners::{Manners, Retries, Visit, Withheld};
 use super::metrics::Metrics;
 use super::route::{Route, Target};
-use super::token::{self, GrantKey, Grants};
-use super::{Image, challenge};
+use super::token::{self, Grants};
 use crate::credentials::{Credential, CredentialKind, Providers};
 use crate::image::Digest;
-
-/// How long a manifest may be (distribution specification, "Pushing Manifests").
-const MANIFEST_LIMIT: usize = 4 << 20;
-
-const CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// What all attempts of one look-up share.
 pub(super) struct Lookup<'a> {
@@ -40,6 +33,13 @@ pub(super) struct Lookup<'a> {
     pub(super) providers_until: Instant,
     /// What they have answered to this look-up.
     pub(super) provided: OnceCell<Vec<Credential>>,
+}
+
+/// Where credentials are tried.
+struct Place<'a> {
+    target: &'a Target<'a>,
+    origin: &'a Origin,
+    visit: &'a Visit,
 }
 
 impl Lookup<'_> {
@@ -71,8 +71,13 @@ impl Lookup<'_> {
         let host = self.manners.host(&origin, self.route.at_once);
         let visit = host.enter().await;
         let visit = visit.map_err(|withheld| self.withheld(withheld))?;
-        let answer = self.try_credentials(target, &origin, credentials).await;
-        visit.end(&answer);
+        let place = Place {
+            target,
+            origin: &origin,
+            visit: &visit,
+        };
+        let answer = self.try_credentials(&place, credentials).await;
+        visit.end(&self.image.repository, &answer);
         answer
     }
 
@@ -80,8 +85,7 @@ impl Lookup<'_> {
     /// once without.
     async fn try_credentials(
         &self,
-        target: &Target<'_>,
-        origin: &Origin,
+        place: &Place<'_>,
         credentials: &[Credential],
     ) -> Result<Digest, Error> {
         let anonymous = credentials.is_empty().then_some(None);
@@ -90,7 +94,7 @@ impl Lookup<'_> {
         for (position, credential) in credentials.iter().map(Some).chain(anonymous).enumerate() {
             for one in self.expanded(position, credential).await {
                 let one = one.filter(|one| !one.is_anonymous());
-                let answer = self.try_credential(target, origin, one, &mut retries).await;
+                let answer = self.try_credential(place, one, &mut retries).await;
                 let error = match answer {
                     Ok(digest) => {
                         let key = Key::new(self.image, self.audiences.of(credentials));
@@ -144,18 +148,24 @@ impl Lookup<'_> {
     /// Tries one credential, or none, where it has not been told to wait; and again where the failure may pass.
     async fn try_credential(
         &self,
-        target: &Target<'_>,
-        origin: &Origin,
+        place: &Place<'_>,
         credential: Option<&Credential>,
         retries: &mut Retries,
     ) -> Result<Digest, Error> {
+        let Place {
+            target,
+            origin,
+            visit,
+        } = *place;
+        let repository = &self.image.repository;
         let credentials = credential.map_or(&[][..], std::slice::from_ref);
         let audience = self.audiences.of(credentials);
-        let free = self.manners.may_ask(origin, audience);
+        let free = self.manners.may_ask(origin, audience, repository);
         free.map_err(|withheld| self.withheld(withheld))?;
         loop {
-            let answer = self.attempt(target, credential, audience).await;
-            self.manners.note(origin, audience, &answer);
+            let attempt = Attempt::new(self, (target, visit), credential, audience);
+            let answer = attempt.run().await;
+            self.manners.note(origin, audience, repository, &answer);
             let pause = answer.as_ref().err().and_then(|error| retries.pause(error));
             let Some(pause) = pause else {
                 return answer;
@@ -169,83 +179,8 @@ impl Lookup<'_> {
         self.subject.withheld(why.class(), why.to_string())
     }
 
-    async fn attempt(
-        &self,
-        target: &Target<'_>,
-        credential: Option<&Credential>,
-        audience: Audience,
-    ) -> Result<Digest, Error> {
-        let endpoint = &*target.endpoint;
-        let attempt = Attempt {
-            lookup: self,
-            wire: target.wire,
-            credential,
-            key: GrantKey {
-                endpoint: endpoint.to_owned(),
-                repository: self.image.repository.to_string(),
-                audience,
-            },
-        };
-        let mut authorization = self.grants.get(&attempt.key);
-        let url = self.url(target, &self.image.tag)?;
-        let digest = self.digest(&attempt, &url, &mut authorization).await?;
-        if self.verify {
-            let url = self.url(target, digest.as_str())?;
-            let get = attempt.ask(Method::GET, &url, &mut authorization);
-            self.check(&digest, get.await?).await?;
-        }
-        Ok(digest)
-    }
-
-    /// The digest by a HEAD, or if need be by a GET.
-    async fn digest(
-        &self,
-        attempt: &Attempt<'_>,
-        url: &Uri,
-        authorization: &mut Option<HeaderValue>,
-    ) -> Result<Digest, Error> {
-        let head = attempt.ask(Method::HEAD, url, authorization).await?;
-        match head.status.as_u16() {
-            200..=299 => {
-                if let Some(digest) = self.digest_of_head(&head.headers)? {
-                    return Ok(digest);
-                }
-            }
-            // A registry that does not know HEAD says so in one of these ways; and an honest 404 has its words in the
-            // body that only GET gets.
-            400 | 404 | 405 | 406 | 501 => {}
-            _ => return Err(head.error(self.subject).await),
-        }
-        let get = attempt.ask(Method::GET, url, authorization).await?;
-        if get.status.is_success() {
-            self.digest_of_body(get).await
-        } else {
-            Err(get.error(self.subject).await)
-        }
-    }
-
-    /// Checks what the registry has under a digest that it has named.
-    async fn check(&self, digest: &Digest, get: Reply) -> Result<(), Error> {
-        match get.status.as_u16() {
-            200..=299 => {}
-            404 | 410 => {
-                let why = format!("the registry names {digest}, and does not have it");
-                return Err(self.subject.invalid(why));
-            }
-            _ => return Err(get.error(self.subject).await),
-        }
-        let body = get.body(self.subject, MANIFEST_LIMIT).await?;
-        let objection = match manifest::check(&body) {
-            Ok(()) if digest.matches(&body) => return Ok(()),
-            Ok(()) => "the bytes have another digest",
-            Err(why) => why,
-        };
-        let why = format!("what the registry has as {digest} is not that: {objection}");
-        Err(self.subject.invalid(why))
-    }
-
     /// The URL of a manifest. A mirror is told for which registry, as by containerd (`ns`).
-    fn url(&self, target: &Target<'_>, reference: &str) -> Result<Uri, Error> {
+    pub(super) fn url(&self, target: &Target<'_>, reference: &str) -> Result<Uri, Error> {
         let (endpoint, repository) = (&target.endpoint, &self.image.repository);
         let mut url = format!("{endpoint}/v2/{repository}/manifests/{reference}");
         if target.is_mirror {
@@ -255,129 +190,6 @@ impl Lookup<'_> {
         url.parse()
             .map_err(|_| self.subject.refused("it does not name a registry's host"))
     }
-
-    /// The digest that a HEAD gives, if it can be relied on without reading the manifest.
-    fn digest_of_head(&self, headers: &HeaderMap) -> Result<Option<Digest>, Error> {
-        match headers
-            .get(CONTENT_TYPE)
-            .map(|media_type| manifest::kind(media_type.to_str().unwrap_or_default()))
-        {
-            Some(Kind::Schema1) => Err(self.subject.invalid(manifest::SCHEMA_1)),
-            Some(Kind::Other) => Ok(None),
-            Some(Kind::Manifest) | None => Ok(header_digest(headers)),
-        }
-    }
-
-    /// The digest of the bytes that a GET gives, which must be a manifest.
-    async fn digest_of_body(&self, get: Reply) -> Result<Digest, Error> {
-        let media_type = get
-            .headers
-            .get(CONTENT_TYPE)
-            .and_then(|media_type| media_type.to_str().ok());
-        if media_type.map(manifest::kind) == Some(Kind::Schema1) {
-            return Err(self.subject.invalid(manifest::SCHEMA_1));
-        }
-        let promised = header_digest(&get.headers);
-        let length = get.announced().unwrap_or(MANIFEST_LIMIT);
-        let _memory = self.manners.memory(length.min(MANIFEST_LIMIT)).await;
-        let body = get.body(self.subject, MANIFEST_LIMIT).await?;
-        manifest::check(&body).map_err(|why| self.subject.invalid(why))?;
-        match promised {
-            Some(digest) if !digest.matches(&body) => Err(self
-                .subject
-                .invalid("the digest in the header is not that of the manifest")),
-            Some(digest) => Ok(digest),
-            None => Ok(Digest::of(&body)),
-        }
-    }
-}
-
-/// One credential, or none, at one endpoint.
-struct Attempt<'a> {
-    lookup: &'a Lookup<'a>,
-    wire: &'a Wire,
-    credential: Option<&'a Credential>,
-    key: GrantKey,
-}
-
-impl Attempt<'_> {
-    /// Asks, and if the endpoint challenges, answers once and asks again. A challenge from where a redirect led is not
-    /// answered: credentials are for the endpoint.
-    async fn ask(
-        &self,
-        method: Method,
-        url: &Uri,
-        authorization: &mut Option<HeaderValue>,
-    ) -> Result<Reply, Error> {
-        let Lookup {
-            subject,
-            grants,
-            image,
-            ..
-        } = self.lookup;
-        let reply = self
-            .send(method.clone(), url, authorization.as_ref())
-            .await?;
-        if reply.status != 401 || reply.foreign {
-            return Ok(reply);
-        }
-        grants.forget(&self.key);
-        let Some(challenge) = challenge::choose(&reply.headers) else {
-            return Ok(reply);
-        };
-        // Frees the connection for the next question.
-        let refusal = reply.error(subject).await;
-        let repository = &image.repository;
-        let grant = token::answer(
-            self.wire,
-            subject,
-            url,
-            repository,
-            challenge,
-            self.credential,
-        )
-        .await?;
-        let Some(grant) = grant else {
-            return Err(refusal);
-        };
-        *authorization = Some(grant.header.clone());
-        let reply = self.send(method, url, authorization.as_ref()).await?;
-        if reply.status != 401 {
-            grants.remember(&self.key, grant);
-        }
-        Ok(reply)
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        url: &Uri,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Reply, Error> {
-        let ask = Ask {
-            method,
-            url: url.clone(),
-            accept: manifest::ACCEPT,
-            authorization,
-            form: None,
-            whom: "the registry",
-        };
-        let Lookup {
-            subject,
-            metrics,
-            route,
-            ..
-        } = self.lookup;
-        let reply = self.wire.ask(subject, ask).await?;
-        if !reply.foreign {
-            metrics.rate_limit(route.label, &reply.headers);
-        }
-        Ok(reply)
-    }
-}
-
-fn header_digest(headers: &HeaderMap) -> Option<Digest> {
-    Digest::parse(headers.get(CONTENT_DIGEST)?.to_str().ok()?).ok()
 }
 
 /// Whether a name can go into a URL as it is. References are parsed long before; this is the last line of defence

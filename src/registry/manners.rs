@@ -7,6 +7,7 @@ mod retry;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,17 +31,32 @@ const IDLE: Duration = Duration::from_mins(10);
 const PLACES: usize = 512;
 /// How many KiB of manifests are held at once: a registry may send as much as the limit of one, and take its time.
 const MEMORY: u32 = 64 << 10;
+/// One host may have this part of it.
+const SHARES: u32 = 4;
 /// How long a registry is left alone after status 429 without `Retry-After`, and at most.
 const REST: Duration = Duration::from_secs(10);
 const LONGEST_REST: Duration = Duration::from_hours(1);
+/// How long at most after another failure with `Retry-After`: others may share the host.
+const LONGEST_OUTAGE: Duration = Duration::from_mins(5);
 
 /// What is known of hosts.
 pub(super) struct Manners {
     /// By the number of look-ups at once as well: two entries of the configuration may name the same host.
     hosts: Cache<(Origin, u32), Arc<Host>>,
     /// Until when who must not ask where. Limits are for accounts, or for addresses where there is none.
-    resting: Cache<(Origin, Audience), Instant>,
+    resting: Cache<(Origin, Audience), Rest>,
     memory: Semaphore,
+}
+
+/// What a registry has asked for.
+#[derive(Clone)]
+struct Rest {
+    until: Instant,
+    /// Whether it had too many requests, rather than being out of order.
+    limited: bool,
+    /// About which repository; none where it has said so about two. One alone may be out of order or too much in demand
+    /// behind a host that serves many.
+    repository: Option<Arc<str>>,
 }
 
 /// A host, for all who ask there.
@@ -48,15 +64,22 @@ pub(super) struct Host {
     name: String,
     places: Arc<Semaphore>,
     slots: Arc<Semaphore>,
+    memory: Semaphore,
     breaker: Mutex<Breaker>,
+    hasher: RandomState,
 }
 
-/// One look-up at a host; dropped without an outcome, it counts as failed.
+/// One look-up at a host.
 pub(super) struct Visit {
     host: Arc<Host>,
     ended: bool,
+    /// Whether what went wrong last did so elsewhere, at the token service.
+    excused: AtomicBool,
     _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
+
+/// Held while a manifest is.
+pub(super) type Memory<'m> = (Option<SemaphorePermit<'m>>, Option<SemaphorePermit<'m>>);
 
 /// Why nobody is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,30 +114,54 @@ impl Manners {
             .get_with(key, || Arc::new(Host::new(origin.host(), at_once)))
     }
 
-    /// Whether this audience may ask there.
-    pub(super) fn may_ask(&self, origin: &Origin, audience: Audience) -> Result<(), Withheld> {
-        let until = self.resting.get(&(origin.clone(), audience));
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match left {
-            Some(left) if !left.is_zero() => Err(Withheld::Resting(left)),
-            _ => Ok(()),
+    /// Whether this audience may ask there about a repository.
+    pub(super) fn may_ask(
+        &self,
+        origin: &Origin,
+        audience: Audience,
+        repository: &str,
+    ) -> Result<(), Withheld> {
+        let Some(rest) = self.resting.get(&(origin.clone(), audience)) else {
+            return Ok(());
+        };
+        let left = rest.until.saturating_duration_since(Instant::now());
+        let is_meant = rest
+            .repository
+            .is_none_or(|resting| *resting == *repository);
+        match (is_meant && !left.is_zero(), rest.limited) {
+            (false, _) => Ok(()),
+            (true, true) => Err(Withheld::Resting(left)),
+            (true, false) => Err(Withheld::Open(left)),
         }
     }
 
-    /// Waits until there is memory for this many bytes; dropped, it is free again.
-    pub(super) async fn memory(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(MEMORY);
-        // Never closed.
-        self.memory.acquire_many(kib.min(MEMORY)).await.ok()
-    }
-
-    /// Takes note of what one who was allowed to ask was told.
-    pub(super) fn note<T>(&self, origin: &Origin, audience: Audience, answer: &Result<T, Error>) {
-        if let Err(Error::RateLimited { retry_after, .. }) = answer {
-            let rest = retry_after.unwrap_or(REST).min(LONGEST_REST);
-            let key = (origin.clone(), audience);
-            self.resting.insert(key, Instant::now() + rest);
-        }
+    /// Takes note of what one who was allowed to ask about a repository was told.
+    pub(super) fn note<T>(
+        &self,
+        origin: &Origin,
+        audience: Audience,
+        repository: &str,
+        answer: &Result<T, Error>,
+    ) {
+        let (time, limited) = match answer {
+            Err(Error::RateLimited { retry_after, .. }) => {
+                (retry_after.unwrap_or(REST).min(LONGEST_REST), true)
+            }
+            Err(Error::Unavailable {
+                retry_after: Some(time),
+                ..
+            }) => ((*time).min(LONGEST_OUTAGE), false),
+            _ => return,
+        };
+        let (key, now) = ((origin.clone(), audience), Instant::now());
+        let before = self.resting.get(&key).filter(|rest| rest.until > now);
+        let is_another = before.is_some_and(|rest| rest.repository.as_deref() != Some(repository));
+        let rest = Rest {
+            until: now + time,
+            limited,
+            repository: (!is_another).then(|| repository.into()),
+        };
+        self.resting.insert(key, rest);
     }
 }
 
@@ -133,7 +180,9 @@ impl Host {
             name: name.to_owned(),
             places: Arc::new(Semaphore::new(PLACES)),
             slots: Arc::new(Semaphore::new(slots.min(PLACES))),
+            memory: Semaphore::new((MEMORY / SHARES) as usize),
             breaker: Mutex::default(),
+            hasher: RandomState::new(),
         }
     }
 
@@ -151,6 +200,7 @@ impl Host {
         Ok(Visit {
             host: self,
             ended: false,
+            excused: AtomicBool::new(false),
             _permits: (place, slot),
         })
     }
@@ -163,13 +213,34 @@ impl Host {
 // === impl Visit ===
 
 impl Visit {
-    /// Ends with what the look-up came to.
-    pub(super) fn end<T>(mut self, answer: &Result<T, Error>) {
+    /// Waits until there is memory for this many bytes, at this host and in all; dropped, it is free again.
+    pub(super) async fn memory<'m>(&'m self, manners: &'m Manners, bytes: usize) -> Memory<'m> {
+        let most = MEMORY / SHARES;
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(most);
+        // Never closed.
+        let own = self.host.memory.acquire_many(kib.min(most)).await.ok();
+        (own, manners.memory.acquire_many(kib.min(most)).await.ok())
+    }
+
+    /// Says whether what went wrong did so elsewhere.
+    pub(super) fn excuse(&self, excused: bool) {
+        self.excused.store(excused, Ordering::Relaxed);
+    }
+
+    /// Ends with what the look-up about a repository came to.
+    pub(super) fn end<T>(mut self, repository: &str, answer: &Result<T, Error>) {
         self.ended = true;
         let outcome = match answer {
             Err(Error::Withheld { .. } | Error::Refused { .. }) => Outcome::Nothing,
-            Err(Error::Unavailable { retry_after, .. }) => Outcome::Failure(*retry_after),
-            Err(Error::TimedOut { .. }) => Outcome::Failure(None),
+            Err(Error::Unavailable { .. } | Error::TimedOut { .. })
+                if self.excused.load(Ordering::Relaxed) =>
+            {
+                Outcome::Nothing
+            }
+            Err(Error::Unavailable {
+                status: Some(_), ..
+            }) => Outcome::Complaint(self.host.hasher.hash_one(repository)),
+            Err(Error::Unavailable { .. } | Error::TimedOut { .. }) => Outcome::Silence,
             Ok(_) | Err(_) => Outcome::Answer,
         };
         self.note(outcome);
@@ -184,9 +255,10 @@ impl Visit {
 }
 
 impl Drop for Visit {
+    /// Given up half way, it says nothing: the time may have gone elsewhere.
     fn drop(&mut self) {
         if !self.ended {
-            self.note(Outcome::Failure(None));
+            self.note(Outcome::Nothing);
         }
     }
 }

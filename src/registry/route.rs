@@ -109,13 +109,26 @@ impl Routes {
 
     /// Why the configuration does not allow to ask about this image, if it does not.
     pub(super) fn objection(&self, image: &Image) -> Option<String> {
-        let name = format!("{}/{}", image.registry, image.repository);
-        let matching = |list: &'_ [String]| list.iter().position(|one| pattern_matches(one, &name));
-        if let Some(index) = matching(&self.deny) {
-            let pattern = &self.deny[index];
+        // Another spelling of a host is denied, too, and not allowed.
+        let (host, repository) = (image.registry.to_ascii_lowercase(), &image.repository);
+        let bare = host.strip_suffix(":443").unwrap_or(&host);
+        let with_port = format!("{bare}:443");
+        let spellings = [&*image.registry, &host, bare, &with_port];
+        let spellings = spellings.map(|host| format!("{host}/{repository}"));
+        let denies = |pattern: &&String| {
+            let mut spellings = spellings.iter();
+            let pattern = pattern.to_ascii_lowercase();
+            spellings.any(|name| pattern_matches(&pattern, name))
+        };
+        if let Some(pattern) = self.deny.iter().find(denies) {
             return Some(format!("network.denyRegistries has `{pattern}`"));
         }
-        (!self.allow.is_empty() && matching(&self.allow).is_none())
+        let [name, ..] = &spellings;
+        let is_allowed = self
+            .allow
+            .iter()
+            .any(|pattern| pattern_matches(pattern, name));
+        (!self.allow.is_empty() && !is_allowed)
             .then(|| "network.allowRegistries does not have it".to_owned())
     }
 
@@ -330,6 +343,13 @@ mod tests {
             (&[], &["r.io/team"], "r.io", "teams/app", true),
             (&["r.io"], &["r.io/team"], "r.io", "team/app", false),
             (&["r.io"], &["r.io/team"], "r.io", "app", true),
+            // Another spelling of a host is denied, too, and not allowed.
+            (&[], &["r.io"], "r.io:443", "app", false),
+            (&[], &["r.io"], "R.io", "app", false),
+            (&[], &["R.io:443"], "r.io", "app", false),
+            (&[], &["*.r.io"], "A.r.io:443", "app", false),
+            (&[], &["r.io"], "r.io:5000", "app", true),
+            (&["r.io"], &[], "R.io", "app", false),
         ] {
             let image = Image {
                 registry: registry.into(),

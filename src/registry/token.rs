@@ -31,8 +31,11 @@ const DEFAULT_LIFETIME: Duration = Duration::from_mins(1);
 const MAX_LIFETIME: Duration = Duration::from_hours(1);
 /// How long before its end a token is no longer used.
 const MARGIN: Duration = Duration::from_secs(10);
-/// How many are remembered.
-const GRANT_COUNT: u64 = 10_000;
+/// How long a token may be: longer ones are more than most servers take for a header.
+const TOKEN_LIMIT: usize = 16 << 10;
+/// How many bytes of headers are remembered, and for how many images the credential.
+const GRANT_BYTES: u64 = 16 << 20;
+const POSITION_COUNT: u64 = 10_000;
 
 /// What registries accepted.
 #[derive(Clone)]
@@ -59,6 +62,9 @@ pub(super) struct Grant {
     lifetime: Duration,
 }
 
+/// What a remembered header takes besides its texts, roughly.
+const GRANT_SIZE: usize = 256;
+
 struct Lifetime;
 
 impl Expiry<GrantKey, Grant> for Lifetime {
@@ -81,10 +87,14 @@ impl Grants {
     pub(super) fn new() -> Self {
         Self {
             headers: Cache::builder()
-                .max_capacity(GRANT_COUNT)
+                .max_capacity(GRANT_BYTES)
+                .weigher(|key: &GrantKey, grant: &Grant| {
+                    let text = key.endpoint.len() + key.repository.len() + grant.header.len();
+                    u32::try_from(text + GRANT_SIZE).unwrap_or(u32::MAX)
+                })
                 .expire_after(Lifetime)
                 .build(),
-            positions: Cache::new(GRANT_COUNT),
+            positions: Cache::new(POSITION_COUNT),
         }
     }
 
@@ -238,6 +248,9 @@ fn bearer_grant(body: &[u8]) -> Result<Grant, &'static str> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the token service gives a token with illegal characters");
     }
+    if token.len() > TOKEN_LIMIT {
+        return Err("the token service gives a token of more than 16 KiB");
+    }
     let header = sensitive(&format!("Bearer {token}"))
         .ok_or("the token service gives a token that cannot be sent")?;
     let lifetime = answer
@@ -365,6 +378,29 @@ mod tests {
         assert_eq!(realm.uri().unwrap().to_string(), "https://a/t?x=y");
         realm.service = None;
         assert!(!form(&realm).contains("service"));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_by_bytes() {
+        let grants = Grants::new();
+        let header = sensitive(&format!("Bearer {}", "a".repeat(TOKEN_LIMIT))).unwrap();
+        let audience = Audience::ANYBODY;
+        for number in 0..2 * GRANT_BYTES / TOKEN_LIMIT as u64 {
+            let key = GrantKey {
+                endpoint: "https://r.io".to_owned(),
+                repository: number.to_string(),
+                audience,
+            };
+            let lifetime = MAX_LIFETIME;
+            let header = header.clone();
+            grants.remember(&key, Grant { header, lifetime });
+        }
+        grants.headers.run_pending_tasks();
+        let size = grants.headers.weighted_size();
+        assert!(size > GRANT_BYTES / 2 && size <= GRANT_BYTES, "{size}");
+        let token =
+            |length| bearer_grant(format!(r#"{{"token":"{}"}}"#, "a".repeat(length)).as_bytes());
+        assert!(token(TOKEN_LIMIT).is_ok() && token(TOKEN_LIMIT + 1).is_err());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -34,12 +34,29 @@ impl Snapshot {
 }
 
 fn hash(file: &Path) -> Result<[u8; 32], ErrorKind> {
-    let bytes = match fs::read(file) {
-        Err(error) if error.kind() == ErrorKind::IsADirectory => names(file),
-        bytes => bytes,
-    };
-    let bytes = bytes.map_err(|error| error.kind())?;
-    Ok(Sha256::digest(&*Zeroizing::new(bytes)).into())
+    let mut hash = Sha256::new();
+    match read(file, |part| hash.update(part)) {
+        Err(error) if error.kind() == ErrorKind::IsADirectory => {
+            names(file).map(|names| hash.update(names))
+        }
+        read => read,
+    }
+    .map_err(|error| error.kind())?;
+    Ok(hash.finalize().into())
+}
+
+/// Reads a file part by part: nobody knows how large it is.
+fn read(file: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut file = File::open(file)?;
+    let mut part = Zeroizing::new([0; 8192]);
+    loop {
+        match file.read(&mut *part) {
+            Ok(0) => return Ok(()),
+            Ok(length) => take(&part[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn names(folder: &Path) -> io::Result<Vec<u8>> {

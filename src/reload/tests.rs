@@ -186,6 +186,26 @@ fn what_changes_while_it_is_read_is_read_again() {
 }
 
 #[test]
+fn every_byte_of_a_large_file_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let mut content = vec![b'a'; 100_000];
+    fs::write(&path, &content).unwrap();
+    let first = Snapshot::of([&path]);
+    assert_eq!(first.again(), first);
+    for place in [0, 8191, 8192, 99_999] {
+        content[place] = b'b';
+        fs::write(&path, &content).unwrap();
+        assert_ne!(first.again(), first, "{place}");
+        content[place] = b'a';
+    }
+    for size in [8192, 98_304, 99_999] {
+        fs::write(&path, &content[..size]).unwrap();
+        assert_ne!(first.again(), first, "{size}");
+    }
+}
+
+#[test]
 fn a_swapped_symlink_above_a_file_is_a_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

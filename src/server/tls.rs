@@ -41,19 +41,32 @@ impl Certificates {
         Ok(Self::new(read(certificate, key)?))
     }
 
+    /// Takes a certificate, followed by its chain, and its key.
+    pub fn from_der(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, Error> {
+        Ok(Self::new(CertifiedKey::from_der(chain, key, &provider())?))
+    }
+
     /// Makes a certificate in memory, for this machine's own names; nobody trusts it but who looks away.
     pub fn self_made() -> Result<Self, Error> {
         let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
         let made = rcgen::generate_simple_self_signed(names)?;
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let pair = CertifiedKey::from_der(vec![made.cert.into()], key.into(), &provider())?;
-        Ok(Self::new(pair))
+        Self::from_der(vec![made.cert.into()], key.into())
     }
 
     /// Takes over the certificate and key of another: new connections see these, running ones go on.
     pub fn replace(&self, other: &Self) {
         self.pair.store(other.pair.load_full());
         self.expiration.set(other.expiration.get());
+    }
+
+    /// The certificate, without its chain.
+    #[cfg(test)]
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.pair.load().cert[0].clone()
     }
 
     /// When the certificate expires, as Unix time.

@@ -152,12 +152,12 @@ fn multi_tenant(world: &World) {
     ] {
         assert!(said.concat().contains(&pinned), "{pinned}: {said:?}");
     }
-    // Credentials were sent for the attempt, and refused; none to whom they are not for.
+    // Credentials were sent for the attempt, and refused, also when GET asked for the words; none to whom they are not for.
     let (by_acme, by_globex) = ("auth.user.name=acme", "auth.user.name=globex");
     let log = acme.log();
     assert_eq!(
         asked(&log, &[REFUSED, "uri=/v2/api/manifests/1.0"]),
-        1,
+        2,
         "{log}"
     );
     assert_ne!(

@@ -10,7 +10,10 @@ use crate::world::World;
 use crate::{Case, Test};
 
 pub fn tests() -> Vec<(String, Test)> {
-    let cases: [Case; 1] = [("are_allowed_and_explained_as_readme_quotes", explained)];
+    let cases: [Case; 2] = [
+        ("are_allowed_and_explained_as_readme_quotes", explained),
+        ("are_refused_or_ignored_where_so_configured", by_class),
+    ];
     crate::named("failures", cases)
 }
 
@@ -62,6 +65,32 @@ fn explained(world: &World) {
             "README does not quote: {said}"
         );
     }
+}
+
+fn by_class(world: &World) {
+    let down = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("an address");
+    let settings = format!(
+        "registries:\n\
+         - {{match: registry.test, endpoints: ['{0}']}}\n\
+         - {{match: registry.example.com, endpoints: ['{0}']}}\n\
+         - {{match: down.example.com, endpoints: ['http://{down}']}}\n\
+         pin: {{errors: {{notFound: deny, unavailable: allow}}}}\n",
+        world.registry.endpoint(),
+    );
+    world.serve("denying", &settings);
+    let space = world.namespace("denying", "denying");
+    let object =
+        |name: &str, image: &str| deployment(name, &format!("{image}.example.com/app:9.9"), 0);
+    let refused = space.apply(&object("registry", "registry")).refused();
+    let refusal = "denied the request: surepull: container \"c\": image registry.example.com/app:9.9 is not pinned: registry.example.com: manifest for app:9.9 not found";
+    assert!(refused.contains(refusal), "{refused}");
+    assert!(space.list("deployments").is_empty());
+    let created = space.apply(&object("down", "down"));
+    assert_eq!(created.stderr, "");
+    assert_eq!(created.success(), "deployment.apps/down created\n");
 }
 
 /// The warnings that README quotes, which are four.

@@ -2,6 +2,7 @@
 //! before the first and ends after the last, also when one panics.
 #![allow(missing_docs, unreachable_pub, clippy::print_stderr)]
 
+mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod controllers;
@@ -10,6 +11,7 @@ mod examples;
 mod failures;
 mod lifecycle;
 mod matrix;
+mod pages;
 mod plugins;
 mod presets;
 mod webhooks;
@@ -44,6 +46,8 @@ fn main() {
 /// All tests; without a world they can be listed.
 fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
     [
+        // They mostly wait, while others go on.
+        certificates::tests(),
         matrix::tests(),
         lifecycle::tests(),
         controllers::tests(),
@@ -53,6 +57,7 @@ fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
         presets::tests(),
         credentials::tests(),
         examples::tests(),
+        pages::tests(),
     ]
     .into_iter()
     .flatten()

@@ -85,21 +85,8 @@ impl World {
 
     /// The same, with another registration.
     pub fn serve_with(&self, name: &str, settings: &str, change: impl FnOnce(&mut Registration)) {
-        let endpoint = self.registry.endpoint();
-        let registries = if settings.contains("registries:") {
-            String::new()
-        } else {
-            format!("registries: [{{match: registry.test, endpoints: ['{endpoint}']}}]\n")
-        };
-        let surepull = Served::start_in(
-            &self.kubeconfig,
-            &format!(
-                "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n{registries}{settings}\
-                 customResources:\n\
-                 - {{group: rig.test, kind: Rollout, templates: [/spec/template]}}\n\
-                 - {{group: rig.test, kind: Sidecar, podSpecs: [/spec/pod]}}\n"
-            ),
-        );
+        let configuration = self.configuration(settings);
+        let surepull = Served::start_in(&self.kubeconfig, &configuration);
         let mut registration =
             Registration::new(name, &surepull.url("/mutate"), &surepull.authority.ca);
         registration
@@ -114,6 +101,27 @@ impl World {
             .lock()
             .expect("no panic inside")
             .push(surepull);
+    }
+
+    /// A configuration for `registry.test` and the custom resources here, with further settings.
+    pub fn configuration(&self, settings: &str) -> String {
+        let endpoint = self.registry.endpoint();
+        let registries = if settings.contains("registries:") {
+            String::new()
+        } else {
+            format!("registries: [{{match: registry.test, endpoints: ['{endpoint}']}}]\n")
+        };
+        format!(
+            "apiVersion: surepull.dev/v1alpha1\nkind: Configuration\n{registries}{settings}\
+             customResources:\n\
+             - {{group: rig.test, kind: Rollout, templates: [/spec/template]}}\n\
+             - {{group: rig.test, kind: Sidecar, podSpecs: [/spec/pod]}}\n"
+        )
+    }
+
+    /// The kubeconfig of surepull, with the rights that users give it.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.clone()
     }
 
     /// What there is to know when a test has failed.

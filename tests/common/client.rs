@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// A certificate authority and the certificate of a server, as files for `--tls-cert` and `--tls-key`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Authority {
     pub certificate: PathBuf,
     pub key: PathBuf,
@@ -32,7 +32,7 @@ pub struct Authority {
     names: Vec<String>,
     /// The authority's certificate, in PEM.
     pub ca: String,
-    root: CertifiedIssuer<'static, KeyPair>,
+    root: Arc<CertifiedIssuer<'static, KeyPair>>,
 }
 
 /// A server certificate with that of its authority behind it, and its key, in PEM.
@@ -79,10 +79,9 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
         let authority = Self {
-            certificate,
-            key,
+            certificate: folder.join("tls.crt"),
+            key: folder.join("tls.key"),
             address: address.to_owned(),
             names: [&[address], names]
                 .concat()
@@ -90,12 +89,28 @@ impl Authority {
                 .map(ToString::to_string)
                 .collect(),
             ca: root.pem(),
-            root,
+            root: Arc::new(root),
         };
-        let issued = authority.issue();
-        fs::write(&authority.certificate, issued.certificate).unwrap();
-        fs::write(&authority.key, issued.key).unwrap();
+        authority.renew();
         authority
+    }
+
+    /// The same authority for another server like this one.
+    pub fn sibling(&self, folder: &Path) -> Self {
+        let sibling = Self {
+            certificate: folder.join("tls.crt"),
+            key: folder.join("tls.key"),
+            ..self.clone()
+        };
+        sibling.renew();
+        sibling
+    }
+
+    /// Puts a new certificate into the files.
+    pub fn renew(&self) {
+        let issued = self.issue();
+        fs::write(&self.certificate, issued.certificate).unwrap();
+        fs::write(&self.key, issued.key).unwrap();
     }
 
     /// A new certificate for the server.
@@ -113,7 +128,7 @@ impl Authority {
     /// A certificate as asked for.
     pub fn sign(&self, leaf: &CertificateParams) -> Issued {
         let key = KeyPair::generate().unwrap();
-        let leaf = leaf.signed_by(&key, &self.root).unwrap();
+        let leaf = leaf.signed_by(&key, &*self.root).unwrap();
         Issued {
             certificate: leaf.pem() + &self.ca,
             key: key.serialize_pem(),
@@ -148,6 +163,8 @@ impl Answer {
     }
 }
 
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A pooled client for https and http.
 #[derive(Clone, Debug)]
 pub struct Client(Pool<HttpsConnector<HttpConnector>, Full<Bytes>>);
@@ -164,16 +181,18 @@ impl Client {
 
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let what = format!("{} {}", request.method(), request.uri());
-        let answer = self.0.request(request).await;
-        let (parts, body) = answer
-            .unwrap_or_else(|error| panic!("{what}: {error:?}"))
-            .into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
-        Answer {
+        let answer = self.try_send(request).await;
+        answer.unwrap_or_else(|error| panic!("{what}: {error:?}"))
+    }
+
+    /// The same where there may be no answer.
+    pub async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<Answer, BoxError> {
+        let (parts, body) = self.0.request(request).await?.into_parts();
+        Ok(Answer {
             status: parts.status,
             headers: parts.headers,
-            body,
-        }
+            body: body.collect().await?.to_bytes(),
+        })
     }
 
     /// A request with a JSON body.

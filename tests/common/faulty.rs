@@ -17,6 +17,7 @@ use surepull::credentials::Credential;
 use surepull::image::Digest;
 use surepull::registry::{Error, Image, Resolver};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -62,12 +63,8 @@ impl Faulty {
             "https://localhost:{}",
             listener.local_addr().unwrap().port()
         );
-        let clients = Arc::default();
-        let listener = TlsListener {
-            listener,
-            acceptor: Arc::new(tls).into(),
-            clients: Arc::clone(&clients),
-        };
+        let listener = TlsListener::new(listener, tls);
+        let clients = Arc::clone(&listener.clients);
         Self::serve(listener, endpoint, clients, answer)
     }
 
@@ -116,6 +113,22 @@ impl Faulty {
         .await
     }
 
+    /// A server that keeps its answers back until it gets permits for them.
+    pub async fn gated(
+        answer: impl Fn() -> Response + Copy + Send + Sync + 'static,
+    ) -> (Self, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let closed = Arc::clone(&gate);
+        let server = Self::start(move |_| {
+            let gate = Arc::clone(&closed);
+            Box::pin(async move {
+                let _permit = gate.acquire().await;
+                answer()
+            })
+        });
+        (server.await, gate)
+    }
+
     /// Of each TLS connection, whether the client showed a certificate.
     pub fn clients(&self) -> Vec<bool> {
         self.clients.lock().unwrap().clone()
@@ -140,10 +153,20 @@ impl Faulty {
 }
 
 /// Takes connections with TLS; those without are closed.
-struct TlsListener {
+pub struct TlsListener {
     listener: TcpListener,
     acceptor: TlsAcceptor,
     clients: Arc<Mutex<Vec<bool>>>,
+}
+
+impl TlsListener {
+    pub fn new(listener: TcpListener, tls: ServerConfig) -> Self {
+        Self {
+            listener,
+            acceptor: Arc::new(tls).into(),
+            clients: Arc::default(),
+        }
+    }
 }
 
 impl Listener for TlsListener {

@@ -16,6 +16,7 @@ pub mod fake_api;
 pub mod faulty;
 pub mod mount;
 pub mod mutate;
+pub mod page;
 pub mod presets;
 pub mod proxy;
 pub mod registry;

@@ -20,6 +20,8 @@ use oci_client::manifest::{
 };
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
+use rustls::ServerConfig;
+use tempfile::TempDir;
 
 use super::child;
 use super::client::Authority;
@@ -67,7 +69,33 @@ pub struct TestRegistry {
 pub enum Auth {
     None,
     Basic,
+    /// By a token service with TLS, where the registry has it.
     Token,
+    /// By a token service without TLS.
+    TokenInClear,
+}
+
+/// Where a registry keeps its files, and who signs its certificate, where it has one.
+struct Home {
+    folder: TempDir,
+    authority: Option<Authority>,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            authority: None,
+        }
+    }
+
+    fn with_tls() -> Self {
+        let home = Self::new();
+        Self {
+            authority: Some(Authority::new(home.folder.path())),
+            ..home
+        }
+    }
 }
 
 impl TestRegistry {
@@ -86,32 +114,40 @@ impl TestRegistry {
         let (password, hash) = EXAMPLE_PASSWORD;
         let auth = RegistryAuth::Basic(username.to_owned(), password.to_owned());
         let htpasswd = format!("{username}:{hash}\n");
-        Self::with_files(BASIC_AUTH, auth, &[("htpasswd", &htpasswd)], false)
+        Self::with_files(BASIC_AUTH, auth, &[("htpasswd", &htpasswd)], Home::new())
     }
 
     /// A registry over HTTPS, with a certificate of an authority of its own.
     pub async fn with_tls(auth: Auth) -> Self {
+        let home = Home::with_tls();
         match auth {
-            Auth::None => Self::with_files("", RegistryAuth::Anonymous, &[], true),
-            Auth::Basic => Self::with_files(BASIC_AUTH, user(), &[], true),
-            Auth::Token => Self::with_tokens(true).await,
+            Auth::None => Self::with_files("", RegistryAuth::Anonymous, &[], home),
+            Auth::Basic => Self::with_files(BASIC_AUTH, user(), &[], home),
+            Auth::Token => {
+                let tls = home
+                    .authority
+                    .as_ref()
+                    .map(|authority| authority.issue().server(None));
+                Self::with_tokens(home, tls).await
+            }
+            Auth::TokenInClear => Self::with_tokens(home, None).await,
         }
     }
 
     /// A registry that wants a token of a token service that knows [`USERNAME`] and [`PASSWORD`]. The service runs on
     /// the current tokio runtime.
     pub async fn with_token_auth() -> Self {
-        Self::with_tokens(false).await
+        Self::with_tokens(Home::new(), None).await
     }
 
-    async fn with_tokens(tls: bool) -> Self {
-        let tokens = TokenService::start(USERNAME, PASSWORD).await;
+    async fn with_tokens(home: Home, tls: Option<ServerConfig>) -> Self {
+        let tokens = TokenService::start(USERNAME, PASSWORD, tls).await;
         let (realm, service, issuer) = (&tokens.realm, SERVICE, ISSUER);
         let config = format!(
             "auth:\n  token:\n    realm: {realm}\n    service: {service}\n    issuer: {issuer}\n    jwks: FOLDER/jwks.json\n    signingalgorithms: [ES256]\n"
         );
         let jwks = tokens.jwks().to_string();
-        let mut registry = Self::with_files(&config, user(), &[("jwks.json", &jwks)], tls);
+        let mut registry = Self::with_files(&config, user(), &[("jwks.json", &jwks)], home);
         registry.tokens = Some(tokens);
         registry
     }
@@ -124,25 +160,24 @@ impl TestRegistry {
     }
 
     fn with_config(auth_config: &str, auth: RegistryAuth) -> Self {
-        Self::with_files(auth_config, auth, &[], false)
+        Self::with_files(auth_config, auth, &[], Home::new())
     }
 
     fn with_files(
         auth_config: &str,
         auth: RegistryAuth,
         files: &[(&str, &str)],
-        tls: bool,
+        home: Home,
     ) -> Self {
+        let Home { folder, authority } = home;
         let binary = super::assets::program("registry");
         // oci-client's HTTP client wants a default; the first one stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
         for (name, text) in [("htpasswd", HTPASSWD)].iter().chain(files) {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let authority = tls.then(|| Authority::new(folder.path()));
         // Nested below `http`, which comes last before this.
-        let config = if tls {
+        let config = if authority.is_some() {
             format!(
                 "  tls:\n    certificate: FOLDER/tls.crt\n    key: FOLDER/tls.key\n{auth_config}"
             )

@@ -24,7 +24,7 @@ pub async fn reviewed(
         "kind": {"group": "", "version": "v1", "kind": "Pod"}, "dryRun": dry_run,
         "resource": {"group": "", "version": "v1", "resource": "pods"},
     }});
-    let (status, body) = served.post("/mutate?timeout=1s", review.to_string()).await;
+    let (status, body) = served.post("/mutate?timeout=2s", review.to_string()).await;
     assert_eq!(status, 200);
     let mut answer: Value = serde_json::from_slice(&body).unwrap();
     answer["response"].take()

@@ -75,10 +75,15 @@ impl Served {
     /// The same, logging all that it can.
     pub fn start_tracing_in(kubeconfig: &Path, configuration: &str) -> Self {
         let kubeconfig = kubeconfig.to_str().expect("a path");
+        Self::start_tracing(configuration, &["--kubeconfig", kubeconfig])
+    }
+
+    /// Starts the binary with exactly these further arguments, logging all that it can.
+    pub fn start_tracing(configuration: &str, arguments: &[&str]) -> Self {
         let (folder, authority) = Self::files(configuration, Authority::new);
         let mut command = Command::new(binary());
         command.env("SUREPULL_LOG", "trace");
-        Self::launch_by(command, folder, authority, &["--kubeconfig", kubeconfig])
+        Self::launch_by(command, folder, authority, arguments)
     }
 
     /// Starts the binary as in a Pod of a cluster: with the files of a service account where the kubelet mounts them, in
@@ -103,7 +108,22 @@ impl Served {
         Self::launch(folder, authority, arguments)
     }
 
-    /// The same on another address, with a certificate for it and for this name.
+    /// Starts the binary as one more replica: with access to a cluster, and a certificate of the same authority.
+    pub fn start_beside(authority: &Authority, kubeconfig: &Path, configuration: &str) -> Self {
+        let kubeconfig = kubeconfig.to_str().expect("a path");
+        let (folder, authority) = Self::files(configuration, |folder| authority.sibling(folder));
+        let arguments = [
+            "--kubeconfig",
+            kubeconfig,
+            "--reload-interval",
+            "100ms",
+            "--drain",
+            "1s",
+        ];
+        Self::launch(folder, authority, &arguments)
+    }
+
+    /// Starts the binary on another address, with a certificate for it and for this name.
     pub fn start_at(address: &str, name: &str, configuration: &str, arguments: &[&str]) -> Self {
         let authority = |folder: &Path| Authority::of(folder, address, &[name]);
         let (folder, authority) = Self::files(configuration, authority);
@@ -149,11 +169,13 @@ impl Served {
             .args(["--listen", &format!("{}:0", authority.address)])
             .args(["--ops-listen", "127.0.0.1:0"])
             .arg("--config")
-            .arg(folder.path().join("surepull.yaml"))
-            .arg("--tls-cert")
-            .arg(&authority.certificate)
-            .arg("--tls-key")
-            .arg(&authority.key)
+            .arg(folder.path().join("surepull.yaml"));
+        if !arguments.contains(&"--tls-self") {
+            let (certificate, key) = (&authority.certificate, &authority.key);
+            command.arg("--tls-cert").arg(certificate);
+            command.arg("--tls-key").arg(key);
+        }
+        command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -224,6 +246,11 @@ impl Served {
     /// Asks it to stop, as the kubelet does.
     pub fn terminate(&self) {
         self.signal("-TERM");
+    }
+
+    /// Ends it at once.
+    pub fn kill(&self) {
+        self.signal("-KILL");
     }
 
     /// Asks it to look at its files at once.

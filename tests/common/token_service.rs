@@ -12,7 +12,10 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
+
+use super::faulty::TlsListener;
 
 /// Who signs, and for whom.
 pub const ISSUER: &str = "surepull-tests";
@@ -23,7 +26,7 @@ const KEY_ID: &str = "test-key";
 
 /// A running token service; it ends with the runtime.
 pub struct TokenService {
-    /// `http://127.0.0.1:PORT/token`
+    /// `http://127.0.0.1:PORT/token`, or with `https`.
     pub realm: String,
     state: Arc<Signer>,
 }
@@ -38,7 +41,7 @@ struct Signer {
 
 impl TokenService {
     /// Starts a service that knows one user.
-    pub async fn start(username: &str, password: &str) -> Self {
+    pub async fn start(username: &str, password: &str, tls: Option<ServerConfig>) -> Self {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
@@ -50,15 +53,21 @@ impl TokenService {
             forms: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let realm = format!("http://{}/token", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let realm = format!("{scheme}://{}/token", listener.local_addr().unwrap());
         let routes = Router::new()
             .route("/token", get(token).post(refresh))
             .with_state(Arc::clone(&state));
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        tokio::spawn(async move {
+            match tls {
+                None => axum::serve(listener, routes).await,
+                Some(tls) => axum::serve(TlsListener::new(listener, tls), routes).await,
+            }
+        });
         Self { realm, state }
     }
 
-    /// `http://127.0.0.1:PORT`, to be named as an endpoint: the realm of a registry is not trusted for its sake.
+    /// The realm's origin, to be named as an endpoint: the realm of a registry is not trusted for its sake.
     pub fn endpoint(&self) -> String {
         self.realm.trim_end_matches("/token").to_owned()
     }

@@ -40,6 +40,18 @@ fn additions_cluster() -> Known {
         };
         given.add_account("ns", name, account);
     }
+    // More than are read; the last one is as good as the first.
+    let many = (0..40).map(|number| format!("many{number}"));
+    let pull_secrets: Vec<_> = many.collect();
+    for name in &pull_secrets {
+        let document = config(PASSWORD).replace("registry.test", "many.test");
+        given.add_pull_secret("ns", name, CONFIG_TYPE, |_| Some(document.as_bytes()));
+    }
+    let account = Account {
+        pull_secrets,
+        mountable_only: false,
+    };
+    given.add_account("ns", "many", account);
     given.add_account("ns", "bare", Account::default());
     Known(given)
 }
@@ -223,6 +235,26 @@ async fn pull_secrets_of_the_account_that_match_an_image_are_added() {
 }
 
 #[tokio::test]
+async fn pull_secrets_beyond_the_bound_are_added_unseen() {
+    let pipeline = adding(
+        "http://127.0.0.1:1",
+        PullSecrets::Matching,
+        &[],
+        Mode::Enforce,
+    );
+    for (image, seen) in [("registry.test/app", 0), ("many.test/app", 32)] {
+        let pod = pinned_pod("many", &[], &[image]);
+        let (names, warnings) = added(&pipeline, &Change::create(&pod)).await;
+        assert_eq!(names.len(), seen + 8, "{names:?}");
+        let told = "is added unseen: it could not be read: only the first 32 are read";
+        assert!(
+            warnings.iter().any(|warning| warning.contains(told)),
+            "{warnings:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn configured_pull_secrets_that_are_there_and_match_are_added() {
     let configured = Addition {
         extra: &[
@@ -312,7 +344,7 @@ async fn a_failed_look_up_says_how_to_make_the_configured_pull_secret() {
         (
             "other.test",
             false,
-            "surepull: Pods of namespace ns do not get pull secret \"other.test\": it has no entry for registry.test/app; replace it: kubectl create secret generic other.test -n ns --type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=config.json",
+            "surepull: Pods of namespace ns do not get pull secret \"other.test\": it has no entry for registry.test/app; add one to those that it has, in config.json, and replace it: kubectl create secret generic other.test -n ns --type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=config.json",
         ),
         (
             "opaque",

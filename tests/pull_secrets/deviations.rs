@@ -82,6 +82,21 @@ async fn documented_patterns_count_where_the_configuration_says_so() {
     }
 }
 
+#[tokio::test]
+async fn an_entry_that_is_of_no_use_is_told_also_where_the_image_is_for_everybody() {
+    let registry = TestRegistry::start();
+    registry.push_manifest("app", "1").await;
+    for (key, told) in [("*test", true), ("*.test", false), ("other*", false)] {
+        let document = json!({"auths": {key: {"username": USERNAME, "password": PASSWORD}}});
+        let rules = Credentials::default();
+        let pipeline = ruled(&registry.endpoint(), &document.to_string(), rules);
+        let (pinned, warnings) = create(&pipeline, &pod(&spec(&["s"], "")), soon()).await;
+        assert_eq!(pinned.len(), 1, "{warnings:?}");
+        let says = |warning: &String| warning.contains("by the documented patterns only");
+        assert_eq!(warnings.iter().any(says), told, "{key}: {warnings:?}");
+    }
+}
+
 /// A registry of public images, whose token service refuses who shows an outdated password.
 ///
 /// And how many requests it has had.

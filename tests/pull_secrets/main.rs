@@ -30,7 +30,7 @@ use common::fake_api::{ACCOUNTS, FakeApi, Reply, failure, kubeconfig, secret};
 use common::mutate::{Change, review};
 use common::registry::{PASSWORD, TestRegistry, USERNAME};
 use common::serve::Served;
-use common::soon;
+use common::{soon, wait_until};
 
 const CONFIG_TYPE: &str = "kubernetes.io/dockerconfigjson";
 
@@ -359,9 +359,31 @@ async fn the_served_binary_starts_without_the_api_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = kubeconfig(folder.path(), address);
     let served = Served::start_in(&path, "");
-    assert_eq!(served.ops("/readyz").await.status, 200);
+    // Not ready; whoever asks all the same is answered.
+    assert_eq!(served.ops("/readyz").await.status, 503);
     let image = format!("app@sha256:{}", "0".repeat(64));
     let containers = json!([{"name": "c", "image": image, "imagePullPolicy": "Always"}]);
     let object = pod(&json!({"containers": containers}));
     assert!(reviewed(&served, &object).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_served_binary_is_ready_once_the_api_server_has_answered_and_stays_so() {
+    let api = FakeApi::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    api.reply(ACCOUNTS, failure(403, "not yet"));
+    let served = Served::start_in(&api.kubeconfig(folder.path()), "");
+    let (failures, ready) = (
+        async || served.metric("surepull_cluster_watch_failures_total").await,
+        async || served.ops("/readyz").await.status == 200,
+    );
+    wait_until(async || failures().await > Some(1)).await;
+    assert!(!ready().await);
+    api.forget(ACCOUNTS);
+    wait_until(&ready).await;
+    let before = failures().await;
+    api.reply(ACCOUNTS, failure(503, "away"));
+    api.break_watches();
+    wait_until(async || failures().await > before).await;
+    assert!(ready().await);
 }

@@ -35,7 +35,7 @@ async fn every_status_has_its_class() {
     for (status, class, requests) in [
         (400, Class::Invalid, 2),
         (401, Class::Unauthorized, 1),
-        (403, Class::Forbidden, 1),
+        (403, Class::Forbidden, 2),
         (404, Class::NotFound, 2),
         (405, Class::Invalid, 2),
         (429, Class::RateLimited, 1),

@@ -25,7 +25,6 @@ use futures_util::{StreamExt, stream};
 use surepull::config::Cache;
 use surepull::registry::{Class, Error, Image, Resolver};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use common::faulty::{

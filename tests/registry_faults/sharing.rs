@@ -7,18 +7,9 @@ use super::*;
 #[tokio::test]
 async fn a_look_up_outlives_its_waiters_and_is_remembered() {
     for (finally, found) in [(200, true), (500, false)] {
-        let gate = Arc::new(Semaphore::new(0));
-        let closed = Arc::clone(&gate);
-        let server = Faulty::start(move |_| {
-            let gate = Arc::clone(&closed);
-            Box::pin(async move {
-                let _permit = gate.acquire().await;
-                if finally == 200 {
-                    good()
-                } else {
-                    reply(finally, &[], "")
-                }
-            })
+        let (server, gate) = Faulty::gated(move || match finally {
+            200 => good(),
+            status => reply(status, &[], ""),
         })
         .await;
         let resolver = server.resolver();
@@ -50,44 +41,8 @@ async fn a_look_up_outlives_its_waiters_and_is_remembered() {
 }
 
 #[tokio::test]
-async fn two_hundred_that_ask_for_one_image_make_one_request() {
-    let gate = Arc::new(Semaphore::new(0));
-    let closed = Arc::clone(&gate);
-    let server = Faulty::start(move |_| {
-        let gate = Arc::clone(&closed);
-        Box::pin(async move {
-            let _permit = gate.acquire().await;
-            good()
-        })
-    })
-    .await;
-    let resolver = server.resolver();
-    let askers: Vec<_> = (0..200)
-        .map(|_| {
-            let resolver = resolver.clone();
-            tokio::spawn(async move { ask(&resolver).await })
-        })
-        .collect();
-    wait_for(|| !server.lines().is_empty()).await;
-    gate.add_permits(1000);
-    for asker in askers {
-        assert_eq!(asker.await.unwrap(), Ok(digest()));
-    }
-    assert_eq!(server.lines().len(), 1);
-}
-
-#[tokio::test]
 async fn fresh_askers_share_look_ups_that_begin_after_they_asked() {
-    let gate = Arc::new(Semaphore::new(0));
-    let closed = Arc::clone(&gate);
-    let server = Faulty::start(move |_| {
-        let gate = Arc::clone(&closed);
-        Box::pin(async move {
-            let _permit = gate.acquire().await;
-            good()
-        })
-    })
-    .await;
+    let (server, gate) = Faulty::gated(good).await;
     let resolver = server.resolver();
     let ask_fresh =
         |resolver: Resolver| async move { resolver.resolve(&image(), &[], true, soon()).await };
@@ -160,4 +115,27 @@ async fn connections_are_kept() {
     }
     assert_eq!(server.lines().len(), 4);
     assert_eq!(server.clients().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_registry_says_of_its_limit_is_a_metric() {
+    let digest = digest();
+    let server = Faulty::answering(move |_| {
+        let headers = [
+            ("docker-content-digest", digest.as_str()),
+            ("ratelimit-limit", "100;w=21600"),
+            ("ratelimit-remaining", "76;w=21600"),
+        ];
+        reply(200, &headers, "")
+    })
+    .await;
+    let resolver = server.resolver();
+    ask(&resolver).await.unwrap();
+    let text = metrics(&resolver);
+    for line in [
+        r#"surepull_registry_ratelimit_limit{registry="registry.test"} 100"#,
+        r#"surepull_registry_ratelimit_remaining{registry="registry.test"} 76"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
 }

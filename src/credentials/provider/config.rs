@@ -33,10 +33,10 @@ pub(super) struct Settings {
     /// The version of the protocol.
     pub(super) api_version: Protocol,
     /// Arguments of the command.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(super) args: Vec<String>,
     /// Environment of the command besides surepull's own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(super) env: Vec<Variable>,
     #[serde(default, rename = "tokenAttributes", deserialize_with = "no_tokens")]
     _no_tokens: (),
@@ -47,7 +47,7 @@ pub(super) struct Settings {
 #[serde(deny_unknown_fields)]
 pub(super) struct Variable {
     pub(super) name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(super) value: String,
 }
 
@@ -93,12 +93,15 @@ enum Kind {
 #[non_exhaustive]
 pub enum ProviderError {
     /// The file or folder of the configuration cannot be read.
-    #[error("credentials.providers.config: `{}` cannot be read: {source}", path.display())]
+    #[error(
+        "credentials.providers.config: `{}` cannot be read: {reason}; put it there, or make it readable for this user",
+        path.display()
+    )]
     Unreadable {
         /// The file or folder.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        reason: io::Error,
     },
     /// There is nothing in the folder.
     #[error(
@@ -108,7 +111,7 @@ pub enum ProviderError {
     Empty(PathBuf),
     /// A file is not as it should be.
     #[error("credentials.providers.config: {0}")]
-    Malformed(#[from] config::Error),
+    Malformed(config::Error),
     /// A name stands in two places.
     #[error(
         "credentials.providers.config: {}: a second provider `{name}`, after that of {}; give one of them another name",
@@ -138,9 +141,9 @@ pub enum ProviderError {
 
 /// All providers of a file, or of a folder, in their order.
 pub(super) fn load(path: &Path) -> Result<Vec<Settings>, ProviderError> {
-    let files = files(path).map_err(|source| ProviderError::Unreadable {
+    let files = files(path).map_err(|reason| ProviderError::Unreadable {
         path: path.to_owned(),
-        source,
+        reason,
     })?;
     if files.is_empty() {
         return Err(ProviderError::Empty(path.to_owned()));
@@ -148,7 +151,7 @@ pub(super) fn load(path: &Path) -> Result<Vec<Settings>, ProviderError> {
     let mut seen: HashMap<Arc<str>, &Path> = HashMap::new();
     let mut all = Vec::new();
     for path in &files {
-        let file: File = load_as(path)?;
+        let file: File = load_as(path).map_err(ProviderError::Malformed)?;
         for settings in file.providers {
             let name = Arc::clone(&settings.name);
             if let Some(first) = seen.insert(Arc::clone(&name), path) {
@@ -217,6 +220,13 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
         )));
     }
     Ok(name.into())
+}
+
+/// What is left empty is as if it were not there, as in Go.
+fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 fn match_images<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {

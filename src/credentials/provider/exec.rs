@@ -1,15 +1,19 @@
 //! Running a credential provider: a request on its stdin, an answer on its stdout, exit status 0.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitid, waitpgid,
+};
 use secrecy::zeroize::Zeroizing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::config::Settings;
@@ -17,7 +21,7 @@ use super::config::Settings;
 /// How long an answer may be; the longest tokens of clouds have a few KiB.
 const ANSWER_LIMIT: usize = 256 << 10;
 
-/// How often, and how many times, it is tried to take notice of the end of what was killed.
+/// How often, and how many times, it is tried to take notice of the end of what was killed with the provider.
 const REAP_INTERVAL: Duration = Duration::from_millis(100);
 const REAP_ATTEMPTS: usize = 100;
 
@@ -36,25 +40,26 @@ pub(super) enum Failure {
     Exit(ExitStatus),
 }
 
-/// Runs the provider once. When this is dropped before its end, the provider is killed with all that it has started.
+/// Runs the provider once. However this ends, also by being dropped, all that the provider has started ends with it.
 pub(super) async fn run(
     binary: &Path,
     settings: &Settings,
     request: Vec<u8>,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let variables = settings.env.iter();
-    let mut running = Command::new(binary)
+    // From before there is a process, so that no end is missed.
+    let mut ends = signal(SignalKind::child()).map_err(Failure::Start)?;
+    let mut child = Command::new(binary)
         .args(&settings.args)
         .envs(variables.map(|variable| (&variable.name, &variable.value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0)
-        .kill_on_drop(true)
         .spawn()
-        .map(Running)
         .map_err(Failure::Start)?;
-    let (stdin, stdout) = (running.0.stdin.take(), running.0.stdout.take());
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let running = Running(Some(child));
     let write = async {
         if let Some(mut stdin) = stdin {
             // One that does not read its request may still know the answer.
@@ -76,7 +81,12 @@ pub(super) async fn run(
     if length? > ANSWER_LIMIT {
         return Err(Failure::TooLong);
     }
-    let status = running.0.wait().await.map_err(Failure::Read)?;
+    let status = loop {
+        match running.status().map_err(Failure::Read)? {
+            Some(status) => break status,
+            None => ends.recv().await,
+        };
+    };
     if status.success() {
         Ok(answer)
     } else {
@@ -84,26 +94,47 @@ pub(super) async fn run(
     }
 }
 
-/// A process that is the first of a group of its own.
-struct Running(Child);
+/// A process that is the first of a group of its own. It is not waited for before this is dropped: until then neither its
+/// number nor that of the group, which is the same, is anybody else's.
+struct Running(Option<Child>);
+
+impl Running {
+    fn group(&self) -> Option<Pid> {
+        let number = self.0.as_ref()?.id()?;
+        Pid::from_raw(i32::try_from(number).ok()?)
+    }
+
+    /// How it has ended, if it has.
+    fn status(&self) -> io::Result<Option<ExitStatus>> {
+        let process = self.group().ok_or(io::ErrorKind::NotFound)?;
+        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(process), peek)?;
+        Ok(status.map(|status| {
+            let raw = match status.exit_status() {
+                Some(code) => code << 8,
+                None => status.terminating_signal().unwrap_or_default(),
+            };
+            ExitStatus::from_raw(raw)
+        }))
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // While it has not been waited for its number is nobody else's.
-        let number = self.0.id().and_then(|id| i32::try_from(id).ok());
-        let Some(group) = number.and_then(Pid::from_raw) else {
+        let Some(group) = self.group() else {
             return;
         };
         let _ = kill_process_group(group, Signal::KILL);
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(reap(group));
+        if let (Some(child), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(reap(child, group));
         }
     }
 }
 
-/// Takes notice of the end of all processes of a group. Those that the provider started become surepull's where it is the
-/// first process of a container, and then would stay as zombies.
-async fn reap(group: Pid) {
+/// Takes notice of the end of all processes of a group that has been killed. Those that the provider started become
+/// surepull's where it is the first process of a container, and then would stay as zombies.
+async fn reap(mut first: Child, group: Pid) {
+    let _ = first.wait().await;
     for _ in 0..REAP_ATTEMPTS {
         match waitpgid(group, WaitOptions::NOHANG) {
             Ok(Some(_)) => {}

@@ -83,15 +83,17 @@ impl Memory {
         let keyring = Arc::clone(keyring);
         let mut answers = lock(&self.answers);
         answers.retain(|_, answer| now < answer.until);
-        if answers.len() >= ANSWERS {
+        if until <= now {
+            return;
+        }
+        let key = Key::new(kind, repository);
+        if answers.len() >= ANSWERS && !answers.contains_key(&key) {
             let first = answers.iter().min_by_key(|(_, answer)| answer.until);
             if let Some(first) = first.map(|(key, _)| key.clone()) {
                 answers.remove(&first);
             }
         }
-        if now < until {
-            answers.insert(Key::new(kind, repository), Answer { keyring, until });
-        }
+        answers.insert(key, Answer { keyring, until });
     }
 
     /// The call under way about this repository, or a new one. It ends when nobody waits for it any more.

@@ -310,6 +310,31 @@ async fn one_that_nobody_waits_for_any_more_is_killed_and_leaves_no_zombie() {
 }
 
 #[tokio::test]
+async fn what_one_that_has_ended_leaves_behind_is_killed_and_leaves_no_zombie() {
+    set_child_subreaper(Some(getpid())).unwrap();
+    for (end, result) in [
+        ("cat $FOLDER/answer", "success"),
+        ("cat $FOLDER/answer; exit 3", "failed"),
+        ("kill -9 $$", "failed"),
+        ("exec yes", "failed"),
+    ] {
+        let world = World::new();
+        let leave = "sh -c 'sleep 1000 & echo $! > $FOLDER/child; wait' > /dev/null & ";
+        let wait = "while [ ! -s $FOLDER/child ]; do sleep 0.01; done; ";
+        let note = "echo $$ > $FOLDER/first; ";
+        let providers = world.provider(&format!("{leave}{wait}{note}{end}"));
+        world.answer(&response("Image", None));
+        found(&providers, "r.io/app").await;
+        assert!(world.counted("ecr", result), "{end}");
+        for file in ["child", "first"] {
+            let number = fs::read_to_string(world.path().join(file)).unwrap();
+            let process = format!("/proc/{}", number.trim());
+            wait_for(|| !Path::new(&process).exists()).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn answers_are_kept_for_as_long_and_as_much_as_they_say() {
     for (kind, duration, kept, images) in [
         ("Image", Some("1h"), 3600, "a.io/app a.io/app"),
@@ -402,4 +427,11 @@ fn memory_is_bounded() {
     (0..=1000).for_each(keep);
     assert!(memory.get("0").is_none(), "it would have ended first");
     assert!(memory.get("1").is_some() && memory.get("1000").is_some());
+
+    // What needs no place takes none.
+    keep(1000);
+    let kind = protocol::CacheKeyType::Image;
+    memory.keep(kind, "2000", &keyring, Duration::ZERO);
+    assert!(memory.get("2000").is_none());
+    assert!((1..=1000).all(|number| memory.get(&number.to_string()).is_some()));
 }

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After how many failures in a row the circuit opens.
-pub(super) const FAILURES: u32 = 5;
-/// How long it stays open, where the one who fails does not ask for longer.
+/// After how many failures in a row the circuit opens; of those that are about a repository one counts.
+pub(super) const FAILURES: usize = 5;
+/// How long it stays open.
 pub(super) const OPEN: Duration = Duration::from_secs(10);
-/// How long it stays open at most, whatever is asked for: others may share the host.
-const LONGEST: Duration = Duration::from_mins(5);
 
 /// Whether to go on asking.
 #[derive(Debug, Default)]
@@ -17,8 +15,13 @@ pub(super) struct Breaker(State);
 
 #[derive(Debug)]
 enum State {
-    Closed { failures: u32 },
-    Open { until: Instant },
+    /// With the failures so far: of which repository the host complained, none where it was silent.
+    Closed {
+        failures: Vec<Option<u64>>,
+    },
+    Open {
+        until: Instant,
+    },
     HalfOpen,
 }
 
@@ -27,15 +30,20 @@ enum State {
 pub(super) enum Outcome {
     /// There was an answer, welcome or not.
     Answer,
-    /// There was none, or one that says no more than that; and when to come back, if that was said.
-    Failure(Option<Duration>),
+    /// There was none.
+    Silence,
+    /// There was one that says no more than that there is none, about this repository. It may be out of order alone: the
+    /// upstream of a cache, for one.
+    Complaint(u64),
     /// Nothing was asked.
     Nothing,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self::Closed { failures: 0 }
+        Self::Closed {
+            failures: Vec::new(),
+        }
     }
 }
 
@@ -66,33 +74,37 @@ impl Breaker {
 
     /// Takes note of what became of one who was admitted. Returns whether that opens the circuit.
     pub(super) fn note(&mut self, outcome: Outcome) -> bool {
-        let failures = match (outcome, &self.0) {
-            (Outcome::Answer, _) => {
+        let failure = match outcome {
+            Outcome::Answer => {
                 self.0 = State::default();
                 return false;
             }
-            (Outcome::Nothing, State::HalfOpen) => {
-                self.0 = State::Open {
-                    until: Instant::now(),
-                };
+            Outcome::Nothing => {
+                if let State::HalfOpen = self.0 {
+                    self.0 = State::Open {
+                        until: Instant::now(),
+                    };
+                }
                 return false;
             }
+            Outcome::Silence => None,
+            Outcome::Complaint(repository) => Some(repository),
+        };
+        match &mut self.0 {
             // Those who were under way when it opened say nothing new.
-            (Outcome::Nothing, _) | (_, State::Open { .. }) => return false,
-            (Outcome::Failure(_), State::Closed { failures }) => failures + 1,
-            (Outcome::Failure(_), State::HalfOpen) => FAILURES,
-        };
-        let asked_for = match outcome {
-            Outcome::Failure(Some(after)) => after,
-            _ => Duration::ZERO,
-        };
-        if failures < FAILURES && asked_for.is_zero() {
-            self.0 = State::Closed { failures };
-            return false;
+            State::Open { .. } => return false,
+            State::Closed { failures } => {
+                if failure.is_none() || !failures.contains(&failure) {
+                    failures.push(failure);
+                }
+                if failures.len() < FAILURES {
+                    return false;
+                }
+            }
+            State::HalfOpen => {}
         }
-        let open = asked_for.max(super::jittered(OPEN)).min(LONGEST);
         self.0 = State::Open {
-            until: Instant::now() + open,
+            until: Instant::now() + super::jittered(OPEN),
         };
         true
     }
@@ -104,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    const FAILURE: Outcome = Outcome::Failure(None);
+    const FAILURE: Outcome = Outcome::Silence;
 
     /// One that has just opened.
     fn open() -> Breaker {
@@ -170,11 +182,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_for_time_gets_it_at_once_but_not_for_ever() {
-        for (asked_for, given) in [(60, 60), (u64::MAX, 300)] {
-            let mut breaker = Breaker::default();
-            assert!(breaker.note(Outcome::Failure(Some(Duration::from_secs(asked_for)))));
-            assert_eq!(breaker.admit(), Err(Duration::from_secs(given)));
+    async fn one_repository_does_not_open_it_alone() {
+        let mut breaker = Breaker::default();
+        for _ in 0..10 {
+            assert!(!breaker.note(Outcome::Complaint(1)));
         }
+        assert_eq!(breaker.admit(), Ok(()));
+        for repository in 2..5 {
+            assert!(!breaker.note(Outcome::Complaint(repository)));
+        }
+        assert!(breaker.note(Outcome::Complaint(5)));
+        assert!(breaker.admit().is_err());
     }
 }

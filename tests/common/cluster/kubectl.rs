@@ -76,11 +76,18 @@ impl Kubectl {
 
     /// Runs it with something to read.
     pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Output {
-        let mut child = Command::new(assets::program("kubectl"))
-            .args(["--namespace", &self.namespace])
-            .args(arguments)
+        let mut kubectl = Command::new(assets::program("kubectl"));
+        let kubectl = kubectl.args(["--namespace", &self.namespace]);
+        let command = format!("kubectl {}", arguments.join(" "));
+        self.complete(kubectl.args(arguments), stdin, &command)
+    }
+
+    /// Runs something that calls `kubectl`, to its end, in the cluster's folder.
+    fn complete(&self, program: &mut Command, stdin: &str, command: &str) -> Output {
+        let mut child = program
             .env("KUBECONFIG", self.folder.join("kubeconfig"))
             .env("KUBECACHEDIR", self.folder.join("kubectl"))
+            .current_dir(&self.folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -96,8 +103,18 @@ impl Kubectl {
             ok: output.status.success(),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
-            command: format!("kubectl {}", arguments.join(" ")),
+            command: command.to_owned(),
         }
+    }
+
+    /// Runs a command line in which `kubectl` is this one.
+    pub fn shell(&self, command: &str) -> Output {
+        let (kubectl, namespace) = (assets::program("kubectl"), &self.namespace);
+        let kubectl = kubectl.display();
+        let script =
+            format!("kubectl() {{ '{kubectl}' --namespace '{namespace}' \"$@\"; }}\n{command}");
+        let mut shell = Command::new("sh");
+        self.complete(shell.args(["-ec", &script]), "", command)
     }
 
     /// Whether it succeeds.

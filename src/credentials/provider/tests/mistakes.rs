@@ -2,24 +2,37 @@
 
 use super::*;
 
+/// A configuration with one provider.
+fn file(entry: &str) -> String {
+    format!(
+        "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n- {entry}\n"
+    )
+}
+
+/// One with a good provider, and more in it.
+fn entry(more: &str) -> String {
+    file(&format!(
+        "{{name: ecr, apiVersion: {V1}, matchImages: ['*.io'], defaultCacheDuration: 1h{more}}}"
+    ))
+}
+
 #[test]
 fn mistakes_name_place_and_remedy() {
     let world = World::new();
-    let file = |entry: &str| {
-        format!(
-            "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n- {entry}\n"
-        )
-    };
-    let entry = |more: &str| {
-        file(&format!(
-            "{{name: ecr, apiVersion: {V1}, matchImages: ['*.io'], defaultCacheDuration: 1h{more}}}"
-        ))
-    };
     assert!(
         world
             .load(&entry(", args: [a], env: [{name: A, value: b}]"))
             .is_ok()
     );
+    // What is left empty is as if it were not there, as in Go.
+    for empty in [
+        ", args: , env: ",
+        ", args: null, env: ~",
+        ", env: [{name: A, value: }]",
+    ] {
+        let loaded = world.load(&entry(empty));
+        assert!(loaded.is_ok(), "{empty}: {loaded:?}");
+    }
     for (text, message) in [
         (entry(", foo: 1"), "4:114: providers[0].foo: unknown key; "),
         (
@@ -89,9 +102,15 @@ fn mistakes_name_place_and_remedy() {
         ),
         (String::new(), "config.yaml"),
     ] {
-        let error = world.load(&text).unwrap_err().to_string();
+        let error = anyhow::Error::from(world.load(&text).unwrap_err());
+        let error = format!("{error:#}");
         assert!(error.starts_with("credentials.providers."), "{error}");
         assert!(error.contains(message), "{error}\n{message}\n{text}");
+        assert_eq!(
+            error.matches("config.yaml").count(),
+            usize::from(!error.contains("binDir")),
+            "{error}"
+        );
     }
 }
 
@@ -141,8 +160,7 @@ fn a_folder_is_read_in_the_order_of_its_files() {
         ..settings
     };
     let error = Providers::load(Some(&absent), ProviderMetrics::default()).unwrap_err();
-    assert!(
-        error.to_string().contains("absent` cannot be read"),
-        "{error}"
-    );
+    let error = format!("{:#}", anyhow::Error::from(error));
+    assert!(error.contains("absent` cannot be read"), "{error}");
+    assert_eq!(error.matches("No such file").count(), 1, "{error}");
 }
