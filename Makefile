@@ -26,7 +26,7 @@ demo-cluster: assets ## run the examples on a real API server, and leave you a c
 	cargo run --locked --quiet --example demo_cluster
 
 .PHONY: test
-test: assets node-packages ## run all tests; E2E_NODE=skip leaves out those on a real node
+test: assets node-packages prometheus ## run all tests; E2E_NODE=skip leaves out those on a real node
 	cargo test --locked --no-fail-fast
 
 .PHONY: check
@@ -68,6 +68,10 @@ chart: assets ## write what is generated of the chart: its schema and README, an
 .PHONY: kind
 kind: ## follow the quick start in a cluster of kind's (needs Docker, kind, kubectl, helm, the internet)
 	deploy/kind.sh
+
+.PHONY: prometheus
+prometheus: ## fetch the Prometheus that tests ask (Debian's, unpacked only)
+	@tests/telemetry/prometheus.sh
 
 .PHONY: node-packages
 node-packages: ## install what the tests on a real node need (Debian packages), where root runs this

@@ -67,8 +67,7 @@ impl Admission {
                 .unwrap_or_default(),
             None => Outcome::default(),
         };
-        let (edits, denied) = (outcome.edits.len(), outcome.denied.is_some());
-        tracing::debug!(uid = %request.uid, edits, denied, "reviewed");
+        log(&request, &outcome);
         let uid = request.uid.clone();
         Ok(encode::review(&uid, &Answer::of(outcome)))
     }
@@ -89,6 +88,40 @@ impl Admission {
         };
         Ok(encode::review(&request.uid, &answer))
     }
+}
+
+/// The longest name that is logged, in bytes: the longest that the API server takes.
+const NAME: usize = 253;
+
+/// One line for each review: at info where the object is changed or refused, else at debug.
+fn log(request: &Request<'_>, outcome: &Outcome<'_>) {
+    let (edits, denied) = (outcome.edits.len(), outcome.denied.is_some());
+    let uid = &*request.uid;
+    let Some(review) = request.review.as_ref().filter(|_| edits > 0 || denied) else {
+        tracing::debug!(uid, edits, denied, "reviewed");
+        return;
+    };
+    let meta = &review.object.meta;
+    // The API server gives the other one its end only after the review.
+    let name = [&meta.name, &meta.generate_name];
+    let name = name.into_iter().find(|name| !name.is_empty());
+    // None of these has been validated yet.
+    let text = |text: &str| mutation::clean(text, NAME);
+    tracing::info!(
+        uid = text(uid),
+        kind = text(&request.kind),
+        namespace = text(&review.namespace),
+        name = text(name.map_or("", |name| name)),
+        subresource = text(&review.subresource),
+        edits,
+        denied,
+        "{}",
+        match (denied, outcome.mode) {
+            (true, _) => "refused",
+            (false, Mode::Enforce) => "mutated",
+            (false, Mode::Audit) => "would be mutated",
+        }
+    );
 }
 
 /// How much of the API server's time may be spent: all but a tenth of it, or 300 ms if that is more.

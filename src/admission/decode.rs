@@ -19,6 +19,8 @@ const KIND: &str = "AdmissionReview";
 pub struct Request<'a> {
     /// What the answer has to repeat.
     pub uid: Cow<'a, str>,
+    /// The kind of the object, without its group.
+    pub kind: Cow<'a, str>,
     /// What is to be decided, if the kind is one that holds pod specs and there is an object.
     pub review: Option<Review<'a>>,
 }
@@ -88,6 +90,7 @@ fn request(envelope: Envelope<'_>) -> Result<Request<'_>, BadRequest> {
         });
     Ok(Request {
         uid: request.uid,
+        kind: kind.kind,
         review,
     })
 }

@@ -1,4 +1,4 @@
-//! The programs that tests start, as `make assets` builds them.
+//! The programs that tests start, as `make assets prometheus` provides them.
 
 use std::env::var_os;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| assets().join("bin").join(name));
     assert!(
         program.is_file(),
-        "{} is not there: run `make assets`",
+        "{} is not there: run `make assets prometheus`",
         program.display()
     );
     program
