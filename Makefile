@@ -63,7 +63,12 @@ assets: registry ## build what tests need beside the crate: that registry, a rea
 
 .PHONY: chart
 chart: assets ## write what is generated of the chart: its schema and README, and deploy/
+	SUREPULL_WRITE=1 cargo test --locked --test chart the_generated_schema
 	SUREPULL_WRITE=1 cargo test --locked --test chart generated
+
+.PHONY: metrics
+metrics: assets prometheus ## write the table of docs/metrics.md
+	SUREPULL_WRITE=1 cargo test --locked --test telemetry every_metric
 
 .PHONY: kind
 kind: ## follow the quick start in a cluster of kind's (needs Docker, kind, kubectl, helm, the internet)

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::common::fake_api::{ACCOUNTS, FakeApi, Reply, failure, secret};
+use crate::common::fake_api::{ACCOUNTS, FakeApi, failure, secret};
 use crate::common::faulty::{Faulty, good, reply};
 use crate::common::review::{pod, reviewed};
 use crate::common::serve::Served;
@@ -21,6 +21,8 @@ use crate::common::serve::Served;
 /// A running surepull, and what it asks.
 pub struct Loaded {
     pub served: Served,
+    /// One more, which manages its certificates itself as far as it can.
+    pub own: Served,
     api: FakeApi,
     _registries: [Faulty; 3],
     down: Arc<AtomicBool>,
@@ -61,8 +63,11 @@ impl Loaded {
             kubeconfig.to_str().unwrap(),
         ];
         let served = Served::start_bare(&configuration, &arguments);
+        let by_itself = ["--tls-self", "--namespace", "ns"];
+        let own = Served::start_bare(&configuration, &[&arguments[..], &by_itself].concat());
         Self {
             served,
+            own,
             api,
             _registries: registries,
             down,
@@ -77,15 +82,19 @@ impl Loaded {
         let fresh = format!("good.test/app:{round}");
         let of_a_provider = format!("good.test/private:{round}");
         let chosen = format!("chosen-by-an-author-{round}.invalid/app:1");
-        for image in [
+        // One repository does not speak for its whole host.
+        let limited = ["limited.test/a:1", "limited.test/b:1", "limited.test/c:1"];
+        let failing = (0..6).map(|repository| format!("failing.test/{repository}:1"));
+        let failing: Vec<_> = failing.collect();
+        let others = [
             &*fresh,
             "good.test/app:1",
             &of_a_provider,
-            "limited.test/app:1",
-            "failing.test/app:1",
             "127.0.0.1:1/app:1",
             &chosen,
-        ] {
+        ];
+        let images = others.into_iter().chain(limited);
+        for image in images.chain(failing.iter().map(String::as_str)) {
             reviewed(served, &of_the_account(image), None, false).await;
         }
         let review = json!({"not": "a review"}).to_string();

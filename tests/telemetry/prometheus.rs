@@ -22,13 +22,13 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes this address every second, and evaluates the rules as often.
-    pub fn start(target: SocketAddr, rules: &Path) -> Self {
+    /// Starts one that scrapes these addresses every second, and evaluates the rules as often.
+    pub fn start(targets: [SocketAddr; 2], rules: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = json!({
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [rules.canonicalize().unwrap()],
-            "scrape_configs": [{"job_name": "surepull", "static_configs": [{"targets": [target.to_string()]}]}],
+            "scrape_configs": [{"job_name": "surepull", "static_configs": [{"targets": targets}]}],
         });
         // JSON is YAML.
         fs::write(folder.path().join("prometheus.yml"), config.to_string()).unwrap();
@@ -40,7 +40,7 @@ impl Prometheus {
             let mut child = launch(folder.path(), free);
             let url = format!("http://{free}");
             while child.try_wait().unwrap().is_none() {
-                if promtool(&["check", "ready", "--url", &url]).0 {
+                if promtool(&["query", "instant", &url, "1"]).0 {
                     return Self { child, url, folder };
                 }
                 thread::sleep(Duration::from_millis(100));
