@@ -26,7 +26,7 @@ demo-cluster: assets ## run the examples on a real API server, and leave you a c
 	cargo run --locked --quiet --example demo_cluster
 
 .PHONY: test
-test: assets node-packages prometheus ## run all tests; E2E_NODE=skip leaves out those on a real node
+test: assets node-packages prometheus oci-image ## run all tests; E2E_NODE=skip leaves out those on a real node
 	cargo test --locked --no-fail-fast
 
 .PHONY: check
@@ -69,6 +69,14 @@ chart: assets ## write what is generated of the chart: its schema and README, an
 .PHONY: metrics
 metrics: assets prometheus ## write the table of docs/metrics.md
 	SUREPULL_WRITE=1 cargo test --locked --test telemetry every_metric
+
+.PHONY: image
+image: ## build the image, with Docker or without
+	deploy/image.sh
+
+.PHONY: oci-image
+oci-image: # the same, always without, for the tests
+	@deploy/image.sh oci
 
 .PHONY: kind
 kind: ## follow the quick start in a cluster of kind's (needs Docker, kind, kubectl, helm, the internet)

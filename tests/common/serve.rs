@@ -86,6 +86,12 @@ impl Served {
         Self::launch_by(command, folder, authority, arguments)
     }
 
+    /// Starts what this command starts, as if it were the binary, with exactly these further arguments.
+    pub fn start_through(command: Command, configuration: &str, arguments: &[&str]) -> Self {
+        let (folder, authority) = Self::files(configuration, Authority::new);
+        Self::launch_by(command, folder, authority, arguments)
+    }
+
     /// Starts the binary with exactly these further arguments.
     pub fn start_bare(configuration: &str, arguments: &[&str]) -> Self {
         let (folder, authority) = Self::files(configuration, Authority::new);
