@@ -63,14 +63,13 @@ fn list(before: &str, properties: &Map<String, Value>, values: &Value, rows: &mu
         let value = &values[key];
         let below = property["properties"].as_object();
         // An object that is empty by default is one value.
-        match (below, value.as_object().is_some_and(|map| !map.is_empty())) {
-            (Some(below), true) => list(&format!("{name}."), below, value, rows),
-            _ => {
-                assert!(!value.is_null(), "values.yaml has no {name}");
-                let says = property["description"].as_str().expect("a description");
-                rows.push(format!("| `{name}` | `{value}` | {says} |"));
-            }
+        if let (Some(below), true) = (below, value.as_object().is_some_and(|map| !map.is_empty())) {
+            list(&format!("{name}."), below, value, rows);
+            continue;
         }
+        assert!(!value.is_null(), "values.yaml has no {name}");
+        let says = property["description"].as_str().expect("a description");
+        rows.push(format!("| `{name}` | `{value}` | {says} |"));
     }
 }
 

@@ -187,7 +187,7 @@ fn under_load(world: &World) {
         upgraded.join().expect("an upgrade");
         // The kubelet changes the files of the Pods, and they take them up.
         let pods = serving(&own);
-        helm(&format!("{} --set config.always=all", upgrade));
+        helm(&format!("{upgrade} --set config.always=all"));
         space.until("the new configuration is in effect", || {
             let tried = space.try_out(&pod("p", "registry.test/app:1.0")).json();
             (tried["spec"]["containers"][0]["imagePullPolicy"] == "Always").then_some(())

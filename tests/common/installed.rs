@@ -76,7 +76,7 @@ fn beside(cluster: &Cluster, space: &Kubectl, mut objects: Vec<Value>) -> Served
     let folder = cluster.folder().join(space.name());
     fs::create_dir(&folder).expect("a folder");
     let configuration = configuration(&folder, &objects);
-    space.apply(&list(objects)).success();
+    space.apply(&list(&objects)).success();
     let served = Served::start_in(&kubeconfig(cluster, space, &folder), &configuration);
     let bundle = BASE64_STANDARD.encode(&served.authority.ca);
     let by_url = |mut object: Value| {
@@ -85,8 +85,8 @@ fn beside(cluster: &Cluster, space: &Kubectl, mut objects: Vec<Value>) -> Served
         *client = json!({"url": served.url(path), "caBundle": bundle});
         object
     };
-    let webhooks = webhooks.into_iter().map(by_url).collect();
-    space.apply(&list(webhooks)).success();
+    let webhooks: Vec<_> = webhooks.into_iter().map(by_url).collect();
+    space.apply(&list(&webhooks)).success();
     served
 }
 
@@ -129,6 +129,6 @@ fn kubeconfig(cluster: &Cluster, space: &Kubectl, folder: &Path) -> PathBuf {
     path
 }
 
-fn list(items: Vec<Value>) -> Value {
+fn list(items: &[Value]) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": items})
 }

@@ -1,6 +1,8 @@
 //! What operators look at, with a real Prometheus: each metric is documented, and no query of the dashboard or of the
 //! alert rules is empty.
 
+#![allow(missing_docs, unreachable_pub, clippy::print_stdout)]
+
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -114,8 +116,10 @@ fn metrics(exposition: &str) -> BTreeMap<String, Metric> {
                     .unwrap();
                 let name = if *kind == "histogram" { family } else { name };
                 let metric = metrics.entry(name.to_owned()).or_default();
-                metric.kind = (*kind).to_owned();
-                metric.help = helps[family].trim_end_matches('.').to_owned();
+                (*kind).clone_into(&mut metric.kind);
+                helps[family]
+                    .trim_end_matches('.')
+                    .clone_into(&mut metric.help);
                 metric.labels.extend(label_names(labels));
             }
         }
@@ -192,13 +196,13 @@ async fn every_metric_is_documented_and_no_query_is_empty() {
 fn alerts_fire_when_they_should_and_only_then() {
     let folder = tempfile::tempdir().unwrap();
     let test = folder.path().join("alerts.test.yaml");
-    let text = read("tests/telemetry/alerts.test.yaml");
+    let cases = read("tests/telemetry/alerts.test.yaml");
     let rules = file("charts/surepull/files/alerts.yaml");
     for alert in alerts() {
         let fires = format!("alertname=\"{}\"", alert["alert"].as_str().unwrap());
-        assert!(text.contains(&fires), "{fires} is not tested");
+        assert!(cases.contains(&fires), "{fires} is not tested");
     }
-    fs::write(&test, text.replace("ALERTS_FILE", rules.to_str().unwrap())).unwrap();
+    fs::write(&test, cases.replace("ALERTS_FILE", rules.to_str().unwrap())).unwrap();
     let (passed, said) = promtool(&["test", "rules", test.to_str().unwrap()]);
     assert!(passed, "{said}");
 }
