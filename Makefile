@@ -8,6 +8,7 @@ export SUREPULL_ASSETS
 REGISTRY_VERSION := v3.1.2
 REGISTRY_MODULE := github.com/distribution/distribution/v3/cmd/registry
 CARGO_DENY_VERSION := 0.20.2
+CYCLONEDX_VERSION := 0.5.9
 
 .DEFAULT_GOAL := help
 
@@ -77,6 +78,12 @@ image: ## build the image, with Docker or without
 .PHONY: oci-image
 oci-image: # the same, always without, for the tests
 	@deploy/image.sh oci
+
+.PHONY: sbom
+sbom: ## list what is in the program, with licences (CycloneDX), in target/surepull.cdx.json
+	@cargo cyclonedx --version 2>/dev/null | grep -q ' $(CYCLONEDX_VERSION)$$' || cargo install --locked cargo-cyclonedx@$(CYCLONEDX_VERSION)
+	cargo cyclonedx --quiet --format json --describe binaries --no-build-deps --spec-version 1.5 --target x86_64-unknown-linux-musl
+	mkdir -p target && mv surepull_bin.cdx.json target/surepull.cdx.json
 
 .PHONY: kind
 kind: ## follow the quick start in a cluster of kind's (needs Docker, kind, kubectl, helm, the internet)

@@ -14,6 +14,7 @@ mod matrix;
 mod node;
 mod pages;
 mod plugins;
+mod policy;
 mod presets;
 mod pulls;
 mod release;
@@ -93,6 +94,7 @@ fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
         webhooks::tests(),
         failures::tests(),
         plugins::tests(),
+        policy::tests(),
         presets::tests(),
         credentials::tests(),
         examples::tests(),
