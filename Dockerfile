@@ -22,6 +22,7 @@ LABEL org.opencontainers.image.title="surepull" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
+COPY LICENSE deploy/licenses/third-party.txt /licenses/
 COPY --from=program /surepull /surepull
 USER 65532:65532
 ENTRYPOINT ["/surepull"]

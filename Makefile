@@ -9,6 +9,7 @@ REGISTRY_VERSION := v3.1.2
 REGISTRY_MODULE := github.com/distribution/distribution/v3/cmd/registry
 CARGO_DENY_VERSION := 0.20.2
 CYCLONEDX_VERSION := 0.5.9
+ABOUT_VERSION := 0.9.3
 
 .DEFAULT_GOAL := help
 
@@ -84,6 +85,11 @@ sbom: ## list what is in the program, with licences (CycloneDX), in target/surep
 	@cargo cyclonedx --version 2>/dev/null | grep -q ' $(CYCLONEDX_VERSION)$$' || cargo install --locked cargo-cyclonedx@$(CYCLONEDX_VERSION)
 	cargo cyclonedx --quiet --format json --describe binaries --no-build-deps --spec-version 1.5 --target x86_64-unknown-linux-musl
 	mkdir -p target && mv surepull_bin.cdx.json target/surepull.cdx.json
+
+.PHONY: licenses
+licenses: ## write the licences of all that is in the program, for the image
+	@cargo about --version 2>/dev/null | grep -qx 'cargo-about $(ABOUT_VERSION)' || cargo install --locked --features cli cargo-about@$(ABOUT_VERSION)
+	cd deploy/licenses && cargo about generate --locked --manifest-path ../../Cargo.toml --config about.toml template.hbs --output-file third-party.txt
 
 .PHONY: kind
 kind: ## follow the quick start in a cluster of kind's (needs Docker, kind, kubectl, helm, the internet)

@@ -24,6 +24,7 @@ cargo build --release --locked --bin surepull --target "$target"
 folder=target/image
 rm -rf "$folder"
 mkdir -p "$folder/context"
+cp --parents LICENSE deploy/licenses/third-party.txt "$folder/context/"
 cp "${CARGO_TARGET_DIR:-target}/$target/release/surepull" "$folder/context/"
 # Nothing is run, so that neither an engine nor a file system for layers is needed.
 export STORAGE_DRIVER=vfs

@@ -87,17 +87,18 @@ fn it_holds_the_program_and_nothing_else() {
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(labels["org.opencontainers.image.licenses"], "Apache-2.0");
-    let files = fs::read_dir(image.root.path())
-        .unwrap()
-        .map(|file| file.unwrap());
-    let mut size = 0;
-    let names: BTreeSet<_> = files
-        .map(|file| {
-            size += file.metadata().unwrap().len();
-            file.file_name().into_string().unwrap()
-        })
-        .collect();
-    assert_eq!(names, BTreeSet::from(["surepull".to_owned()]));
+    let files = ["surepull", "licenses/LICENSE", "licenses/third-party.txt"];
+    let mut found = Command::new("find");
+    let found = found
+        .args([".", "-type", "f", "-printf", "%P\\n"])
+        .current_dir(image.root.path());
+    let found = String::from_utf8(found.output().unwrap().stdout).unwrap();
+    assert_eq!(
+        found.lines().collect::<BTreeSet<_>>(),
+        BTreeSet::from(files)
+    );
+    let size = |file| fs::metadata(image.root.path().join(file)).unwrap().len();
+    let size: u64 = files.map(size).iter().sum();
     assert!(size < LIMIT, "{size} bytes");
     let version = image.command().arg("--version").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap();
@@ -105,6 +106,43 @@ fn it_holds_the_program_and_nothing_else() {
         version.trim(),
         concat!("surepull ", env!("CARGO_PKG_VERSION"))
     );
+}
+
+#[test]
+fn the_licences_of_all_packages_are_in_it() {
+    let image = Image::read();
+    let licences = image.root.path().join("licenses/third-party.txt");
+    let licences = fs::read_to_string(licences).unwrap();
+    let named: BTreeSet<_> = licences.lines().collect();
+    for architecture in ["x86_64", "aarch64"] {
+        let mut tree = Command::new(env!("CARGO"));
+        let tree = tree
+            .args([
+                "tree",
+                "--locked",
+                "--edges",
+                "normal,no-proc-macro",
+                "--prefix",
+                "none",
+            ])
+            .args(["--target", &format!("{architecture}-unknown-linux-musl")])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        let tree = tree.output().unwrap();
+        assert!(tree.status.success(), "{tree:?}");
+        let packages = String::from_utf8(tree.stdout).unwrap();
+        let packages: BTreeSet<_> = packages.lines().filter_map(package).collect();
+        assert!(packages.len() > 100, "{packages:?}");
+        let missing = packages.iter().filter(|one| !named.contains(one.as_str()));
+        let missing: Vec<_> = missing.collect();
+        assert!(missing.is_empty(), "{missing:?}: run `make licenses`");
+    }
+}
+
+/// `NAME VERSION` of a line `NAME vVERSION …`.
+fn package(line: &str) -> Option<String> {
+    let mut words = line.split(' ');
+    let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
+    Some(format!("{name} {version}"))
 }
 
 /// Names are resolved as the kubelet's `/etc/hosts` says.

@@ -249,6 +249,43 @@ fn configurations_are_what_surepull_takes() {
 }
 
 #[test]
+fn a_network_policy_limits_what_it_names() {
+    let policy = |values: &str| of(&objects(values), "NetworkPolicy")["spec"].clone();
+    let ingress = policy("networkPolicy: {enabled: true}");
+    assert_eq!(ingress["policyTypes"], json!(["Ingress"]));
+    assert_eq!(ingress["egress"], Value::Null);
+    let both = policy("networkPolicy: {enabled: true, egress: [{ports: [{port: 443}]}]}");
+    assert_eq!(both["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(both["egress"], json!([{"ports": [{"port": 443}]}]));
+}
+
+#[test]
+fn critical_pods_have_a_quota() {
+    let quota = |values: &str| {
+        let objects = objects(values);
+        let quotas = objects.iter().filter(|one| one["kind"] == "ResourceQuota");
+        quotas.map(|one| one["spec"].clone()).collect::<Vec<_>>()
+    };
+    let spec = json!({
+        "hard": {"pods": "100"},
+        "scopeSelector": {"matchExpressions": [
+            {"scopeName": "PriorityClass", "operator": "In", "values": ["system-cluster-critical"]},
+        ]},
+    });
+    assert_eq!(quota(DEFAULTS), [spec]);
+    assert_eq!(quota("priorityClassName: mine"), [Value::Null; 0]);
+    assert_eq!(quota("resourceQuota: false"), [Value::Null; 0]);
+}
+
+#[test]
+fn further_objects_are_rendered() {
+    let extra = "{apiVersion: v1, kind: LimitRange, metadata: {name: '{{ .Release.Name }}-extra'}}";
+    let rendered = objects(&format!("extraObjects: [{extra}]"));
+    let name = &of(&rendered, "LimitRange")["metadata"]["name"];
+    assert_eq!(*name, "surepull-extra");
+}
+
+#[test]
 fn every_value_is_in_some_template() {
     let mut templates = String::new();
     for file in crate::valid::files(&path("charts/surepull/templates")) {

@@ -46,10 +46,10 @@ const STRUCTURE: [(&str, &[&str]); 4] = [
 ];
 
 /// Values that are switched on and off beside them.
-const SWITCHES: [(&str, &str); 20] = [
+const SWITCHES: [(&str, &str); 21] = [
     (
         "networkPolicy",
-        "{enabled: true, metricsFrom: [{podSelector: {}}]}",
+        "{enabled: true, metricsFrom: [{podSelector: {}}], egress: [{ports: [{port: 443}]}]}",
     ),
     (
         "serviceMonitor",
@@ -77,9 +77,10 @@ const SWITCHES: [(&str, &str); 20] = [
     ("commonLabels", "{team: platform}"),
     (
         "extraObjects",
-        "[{apiVersion: v1, kind: ConfigMap, metadata: {name: extra}}]",
+        "[{apiVersion: v1, kind: ConfigMap, metadata: {name: '{{ .Release.Name }}-extra'}}]",
     ),
     ("args", "[--drain=5s]"),
+    ("log", "{format: text, filter: 'info,surepull=debug'}"),
     (
         "env",
         "[{name: HTTPS_PROXY, value: 'http://proxy.example:3128'}]",
