@@ -9,6 +9,7 @@ mod controllers;
 mod credentials;
 mod examples;
 mod failures;
+mod faults;
 mod lifecycle;
 mod matrix;
 mod node;
@@ -78,12 +79,21 @@ fn run(arguments: &Arguments) -> ! {
 /// All tests; without a world they can be listed.
 fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
     let in_pods = if is_node_skipped() {
-        [Vec::new(), Vec::new()]
+        Default::default()
     } else {
-        [release::tests(), pulls::tests()]
+        [release::tests(), pulls::tests(), faults::tests()]
     };
-    let [releases, pulls] = in_pods;
-    [
+    let [releases, pulls, faults] = in_pods;
+    let trial = |alone: bool| {
+        move |(name, test): (String, Test)| {
+            let world = world.map(Arc::clone);
+            Trial::test(name, move || {
+                world.expect("a world").lend(alone, test);
+                Ok(())
+            })
+        }
+    };
+    let shared = [
         releases,
         pulls,
         // They mostly wait, while others go on.
@@ -102,14 +112,9 @@ fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
     ]
     .into_iter()
     .flatten()
-    .map(|(name, test)| {
-        let world = world.map(Arc::clone);
-        Trial::test(name, move || {
-            test(&world.expect("a world"));
-            Ok(())
-        })
-    })
-    .collect()
+    .map(trial(false));
+    // Last, when all others have ended.
+    shared.chain(faults.into_iter().map(trial(true))).collect()
 }
 
 /// The tests of a module, by name.

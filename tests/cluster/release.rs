@@ -31,13 +31,13 @@ pub fn tests() -> Vec<(String, Test)> {
 }
 
 /// Who runs `helm` and `kubectl` in the root of the repository, with values that this cluster needs.
-struct Shell {
+pub struct Shell {
     kubectl: Kubectl,
     prelude: String,
 }
 
 impl Shell {
-    fn new(world: &World, name: &str, mut values: Value) -> Self {
+    pub fn new(world: &World, name: &str, mut values: Value) -> Self {
         let pods = pods().expect("Pods that run").values(world.cluster.url());
         json_patch::merge(&mut values, &pods);
         let folder = world.cluster.folder().join(format!("shell-{name}"));
@@ -76,7 +76,7 @@ exec '{}' $command \"$@\"",
         }
     }
 
-    fn run(&self, command: &str) -> Output {
+    pub fn run(&self, command: &str) -> Output {
         self.kubectl.shell(&format!("{}{command}", self.prelude))
     }
 }
@@ -216,7 +216,7 @@ fn images(pods: &BTreeMap<String, String>) -> BTreeSet<String> {
 }
 
 /// The Pods that the Service leads to, with their images.
-fn serving(own: &Kubectl) -> BTreeMap<String, String> {
+pub fn serving(own: &Kubectl) -> BTreeMap<String, String> {
     let pods = own.list("pods").into_iter().filter(|pod| {
         let ends = pod["metadata"]["deletionTimestamp"].is_string();
         let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();

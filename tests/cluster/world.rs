@@ -2,11 +2,12 @@
 //! chart installs it.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use crate::Test;
 use crate::common::cluster::{Cluster, Kubectl, LABEL, access};
 use crate::common::installed::Installed;
 use crate::common::registry::TestRegistry;
@@ -41,6 +42,8 @@ pub struct World {
     pub cluster: Cluster,
     pub registry: TestRegistry,
     pub runtime: Runtime,
+    /// Who uses it: many at a time, or one alone.
+    users: RwLock<()>,
 }
 
 impl World {
@@ -81,11 +84,24 @@ impl World {
             cluster,
             registry,
             runtime,
+            users: RwLock::default(),
         };
         world.serve(DEFAULT, "");
         world.serve(ALWAYS, "always: all\npin: {targets: none}\n");
         world.serve(PODS, "pin: {targets: pods}\n");
         world
+    }
+
+    /// Lets a test use it: beside others, or alone.
+    pub fn lend(&self, alone: bool, test: Test) {
+        // A test that fails leaves it to the others.
+        if alone {
+            let _alone = self.users.write().unwrap_or_else(PoisonError::into_inner);
+            test(self);
+        } else {
+            let _shared = self.users.read().unwrap_or_else(PoisonError::into_inner);
+            test(self);
+        }
     }
 
     /// Installs surepull with further settings, for the namespaces that [`Self::switch_on`] gives its name.

@@ -280,6 +280,12 @@ fn space_of(world: &World, replicas: &Replicas) {
 
 /// Lets a Pod be reviewed, and not be stored; says what the API server says if it is refused.
 pub async fn review(pods: &Api<Pod>) -> Result<(), String> {
+    let image = try_out(pods).await.map_err(|error| error.to_string())?;
+    image.contains("@sha256:").then_some(()).ok_or(image)
+}
+
+/// Lets a Pod be reviewed, and not be stored: the image that it would have.
+pub async fn try_out(pods: &Api<Pod>) -> kube::Result<String> {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
         "spec": {"containers": [{"name": "c", "image": "registry.test/app:1.0"}]},
@@ -289,13 +295,9 @@ pub async fn review(pods: &Api<Pod>) -> Result<(), String> {
         dry_run: true,
         ..PostParams::default()
     };
-    let made = pods
-        .create(&dry_run, &pod)
-        .await
-        .map_err(|error| error.to_string())?;
+    let made = pods.create(&dry_run, &pod).await?;
     let image = made.spec.and_then(|spec| spec.containers[0].image.clone());
-    let image = image.unwrap_or_default();
-    image.contains("@sha256:").then_some(()).ok_or(image)
+    Ok(image.unwrap_or_default())
 }
 
 /// A client by a kubeconfig.

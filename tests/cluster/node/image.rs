@@ -36,8 +36,24 @@ pub async fn push(registry: &TestRegistry, folder: &Path) {
 
 /// Pushes surepull with another tag, which is another image of the same program.
 pub async fn push_surepull(registry: &TestRegistry, folder: &Path, tag: &str) {
-    let layer = surepull(folder);
-    let settings = json!({"Entrypoint": ["/surepull"], "Labels": {"tag": tag}});
+    push_program(registry, surepull(folder, "surepull", &[]), tag, &[]).await;
+}
+
+/// Pushes surepull with this tag and a clock that jumps: by what this file of the container says.
+pub async fn push_with_clock(registry: &TestRegistry, folder: &Path, tag: &str, file: &str) {
+    let library = format!("/usr/lib/{ARCH}-linux-gnu/faketime/libfaketimeMT.so.1");
+    let layer = surepull(folder, tag, &[&library]);
+    let variables = [
+        format!("LD_PRELOAD={library}"),
+        format!("FAKETIME_TIMESTAMP_FILE={file}"),
+        "FAKETIME_CACHE_DURATION=1".to_owned(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+    ];
+    push_program(registry, layer, tag, &variables).await;
+}
+
+async fn push_program(registry: &TestRegistry, layer: Vec<u8>, tag: &str, variables: &[String]) {
+    let settings = json!({"Entrypoint": ["/surepull"], "Env": variables, "Labels": {"tag": tag}});
     let image = |architecture: &_| Image {
         layer: layer.clone(),
         config: config(architecture, &layer, &settings),
@@ -45,9 +61,9 @@ pub async fn push_surepull(registry: &TestRegistry, folder: &Path, tag: &str) {
     registry.push_index_of("surepull", tag, image).await;
 }
 
-/// The program of these tests with the libraries that it is linked with, and nothing else.
-fn surepull(folder: &Path) -> Vec<u8> {
-    let root = folder.join("surepull-root");
+/// The program of these tests with the libraries that it is linked with, and these.
+fn surepull(folder: &Path, name: &str, more: &[&str]) -> Vec<u8> {
+    let root = folder.join(format!("root-{name}"));
     fs::create_dir_all(&root).expect("a folder");
     let program = env!("CARGO_BIN_EXE_surepull");
     let stripped = root.join("surepull").display().to_string();
@@ -55,10 +71,9 @@ fn surepull(folder: &Path) -> Vec<u8> {
     let libraries = output("ldd", &[program]);
     let libraries = String::from_utf8(libraries).expect("text");
     // `libc.so.6 => /lib/libc.so.6 (0x…)`, and the loader by its path alone.
-    for word in libraries
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-    {
+    let linked = libraries.split_whitespace();
+    let linked = linked.filter(|word| word.starts_with('/'));
+    for word in linked.chain(more.iter().copied()) {
         let copy = root.join(word.trim_start_matches('/'));
         fs::create_dir_all(copy.parent().expect("a folder")).expect("a folder");
         fs::copy(word, copy).expect("a library");

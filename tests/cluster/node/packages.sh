@@ -19,6 +19,8 @@ mapfile -t missing < <(
 	LIST
 	# What static programs are linked with.
 	[[ -e $(gcc -print-file-name=libc.a 2>/dev/null) ]] || echo libc6-dev
+	# A clock that jumps.
+	[[ -e /usr/lib/$(uname -m)-linux-gnu/faketime/libfaketimeMT.so.1 ]] || echo libfaketime
 )
 if [[ ${1-} != install ]]; then
 	echo "${missing[*]}"

@@ -14,8 +14,13 @@ pub use registration::{LABEL, Registration, Rule, access};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// The program of the API server.
+const SERVER: &str = "kube-apiserver";
 
 /// How often a start is tried again where another process took a port in between.
 const ATTEMPTS: usize = 5;
@@ -27,9 +32,11 @@ const FAKE: &str = "kwok.x-k8s.io/fake";
 pub struct Cluster {
     // Fields are dropped in this order: clients first.
     clients: Vec<Process>,
-    server: Process,
+    server: Mutex<Process>,
     etcd: Process,
     url: String,
+    /// How the API server is started.
+    arguments: Vec<String>,
     pki: Pki,
     folder: TempDir,
 }
@@ -58,19 +65,21 @@ impl Cluster {
         let started = (0..ATTEMPTS).find_map(|_| {
             let url = format!("https://{}", free_port(address));
             let arguments = api_server(&pki, &url, &etcd_url, flags);
-            let mut server = Process::start(folder.path(), "kube-apiserver", arguments);
+            let mut server = Process::start(folder.path(), SERVER, &arguments);
             pki.kubeconfig(&folder.path().join("kubeconfig"), &url, "admin");
             let kubectl = Kubectl::new(folder.path());
             let is_up = server.serves(|| kubectl.succeeds(&["get", "--raw=/readyz"]));
             log = server.log();
-            is_up.then_some((server, url))
+            is_up.then_some((server, url, arguments))
         });
-        let (server, url) = started.unwrap_or_else(|| panic!("kube-apiserver ended:\n{log}"));
+        let (server, url, arguments) =
+            started.unwrap_or_else(|| panic!("kube-apiserver ended:\n{log}"));
         Self {
             clients: Vec::new(),
-            server,
+            server: server.into(),
             etcd,
             url,
+            arguments,
             pki,
             folder,
         }
@@ -201,12 +210,28 @@ impl Cluster {
 
     /// What the API server logged last, for a test that fails.
     pub fn log(&self) -> String {
-        self.server.log()
+        self.server().log()
     }
 
     /// The process ids of etcd and the API server, for their memory and CPU time.
     pub fn ids(&self) -> [u32; 2] {
-        [self.etcd.id(), self.server.id()]
+        [self.etcd.id(), self.server().id()]
+    }
+
+    /// Ends the API server at once, and starts it again, on a thread of this runtime: it ends with the one that starts it.
+    pub fn restart(&self, runtime: &Runtime) {
+        let mut server = self.server();
+        server.kill();
+        let (folder, arguments) = (self.folder().to_owned(), self.arguments.clone());
+        let start = async move { Process::start(&folder, SERVER, arguments) };
+        *server = runtime.block_on(runtime.spawn(start)).expect("a start");
+        let kubectl = self.kubectl();
+        let is_up = server.serves(|| kubectl.succeeds(&["get", "--raw=/readyz"]));
+        assert!(is_up, "kube-apiserver ended:\n{}", server.log());
+    }
+
+    fn server(&self) -> MutexGuard<'_, Process> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
