@@ -25,6 +25,9 @@ pub fn tests() -> Vec<(String, Test)> {
     crate::named(NAME, cases)
 }
 
+/// Makes something fail, waits until it is seen to, and mends it.
+type Fault = fn(&Release);
+
 /// A release of two replicas, and its namespace.
 struct Release<'w> {
     world: &'w World,
@@ -37,7 +40,7 @@ struct Release<'w> {
 fn counted(world: &World) {
     let release = Release::install(world);
     let load = Load::start(world, world.namespace(NAME, NAME));
-    let faults: [(&str, fn(&Release)); 7] = [
+    let faults: [(&str, Fault); 7] = [
         ("a replica is deleted", deleted),
         (
             "the holder of the Lease is cut off from the API server",
@@ -71,7 +74,7 @@ fn counted(world: &World) {
             .any(|end| said.contains(end));
         assert!(is_its_end, "{said}");
     }
-    println!(
+    eprintln!(
         "{} answered, {} lost with one that was killed",
         load.answered(),
         lost.len()
