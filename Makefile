@@ -68,6 +68,11 @@ chart: assets ## write what is generated of the chart: its schema and README, an
 	SUREPULL_WRITE=1 cargo test --locked --test chart the_generated_schema
 	SUREPULL_WRITE=1 cargo test --locked --test chart generated
 
+.PHONY: reference
+reference: ## write what is generated of the configuration: docs/configuration.schema.json and docs/settings.md
+	cargo run --locked --quiet -- config schema > docs/configuration.schema.json
+	SUREPULL_WRITE=1 cargo test --locked --test reference
+
 .PHONY: metrics
 metrics: assets prometheus ## write the table of docs/metrics.md
 	SUREPULL_WRITE=1 cargo test --locked --test telemetry every_metric

@@ -411,7 +411,7 @@ fn an_error_of_a_file_names_it() {
 fn the_committed_schema_is_current() {
     assert!(
         include_str!("../../docs/configuration.schema.json") == schema(),
-        "the schema has changed; refresh it: cargo run -- config schema > docs/configuration.schema.json"
+        "the schema has changed: run `make reference`"
     );
 }
 

@@ -30,6 +30,7 @@ pub enum Always {
 /// Which objects get digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = "all"))]
 pub enum Targets {
     /// No object: nothing new is pinned. Digests that surepull set earlier stay.
     None,
@@ -102,6 +103,7 @@ fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
 /// What becomes of a review when the digest of an image could not be looked up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = "warn"))]
 pub enum Action {
     /// The image stays as it is, and only the audit log is told.
     Allow,

@@ -46,7 +46,7 @@ const STRUCTURE: [(&str, &[&str]); 4] = [
 ];
 
 /// Values that are switched on and off beside them.
-const SWITCHES: [(&str, &str); 21] = [
+const SWITCHES: [(&str, &str); 25] = [
     (
         "networkPolicy",
         "{enabled: true, metricsFrom: [{podSelector: {}}], egress: [{ports: [{port: 443}]}]}",
@@ -79,6 +79,10 @@ const SWITCHES: [(&str, &str); 21] = [
         "extraObjects",
         "[{apiVersion: v1, kind: ConfigMap, metadata: {name: '{{ .Release.Name }}-extra'}}]",
     ),
+    ("hostNetwork", "true"),
+    ("ports", "{https: 10250, ops: 10255}"),
+    ("podSecurityContext", "{runAsUser: null, runAsGroup: null}"),
+    ("securityContext", "{privileged: false}"),
     ("args", "[--drain=5s]"),
     ("log", "{format: text, filter: 'info,surepull=debug'}"),
     (

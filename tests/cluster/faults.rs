@@ -20,6 +20,9 @@ use load::Load;
 /// The release, the namespace that it is asked for, and the tag of its image.
 const NAME: &str = "faults";
 
+/// Where its Pods have metrics.
+const OPS: u16 = 10_255;
+
 pub fn tests() -> Vec<(String, Test)> {
     let cases: [Case; 1] = [("every_review_is_answered_while_one_replica_is_up", counted)];
     crate::named(NAME, cases)
@@ -153,6 +156,7 @@ impl<'w> Release<'w> {
         let values = json!({
             "config": config,
             "configFiles": {"clock": "+0"},
+            "ports": {"https": 10250, "ops": OPS},
             "args": ["--tls-ca-validity=180s", "--tls-leaf-validity=40s"],
             "webhook": {
                 "failurePolicy": "Fail",
@@ -242,7 +246,7 @@ impl<'w> Release<'w> {
 
     fn metric(&self, pod: &str, metric: &str) -> u64 {
         let own = self.own.name();
-        let path = format!("/api/v1/namespaces/{own}/pods/{pod}:8080/proxy/metrics");
+        let path = format!("/api/v1/namespaces/{own}/pods/{pod}:{OPS}/proxy/metrics");
         let text = self.own.run(&["get", "--raw", &path]).success();
         let value = text.lines().find_map(|line| line.strip_prefix(metric));
         value.map_or(0, |value| value.trim().parse().expect("a number"))

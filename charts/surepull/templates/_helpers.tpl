@@ -67,18 +67,3 @@ configMap:
   name: {{ include "surepull.fullname" . }}
 {{- end }}
 {{- end }}
-
-{{- define "surepull.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
-{{- end }}
-
-{{- define "surepull.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
-{{- end }}
