@@ -260,6 +260,28 @@ fn a_network_policy_limits_what_it_names() {
 }
 
 #[test]
+fn labels_of_others_do_not_replace_those_of_the_chart() {
+    let others = "{app.kubernetes.io/name: other, team: platform}";
+    let rendered = objects(&format!(
+        "{{commonLabels: {others}, podLabels: {others}, nameOverride: '1'}}"
+    ));
+    let deployment = of(&rendered, "Deployment");
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(labels["team"], "platform");
+    assert_eq!(labels["app.kubernetes.io/name"], "1");
+    let selectors = [
+        &deployment["spec"]["selector"]["matchLabels"],
+        &of(&rendered, "Service")["spec"]["selector"],
+        &of(&rendered, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+    ];
+    for selector in selectors {
+        let selector = selector.as_object().expect("labels");
+        assert_eq!(selector.len(), 2);
+        assert!(selector.iter().all(|(key, value)| labels[key] == *value));
+    }
+}
+
+#[test]
 fn critical_pods_have_a_quota() {
     let quota = |values: &str| {
         let objects = objects(values);

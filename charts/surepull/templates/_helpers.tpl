@@ -19,18 +19,21 @@
 {{- end }}
 
 {{- define "surepull.selector" -}}
-app.kubernetes.io/name: {{ include "surepull.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- dict "app.kubernetes.io/name" (include "surepull.name" .) "app.kubernetes.io/instance" .Release.Name | toYaml }}
 {{- end }}
 
 {{- define "surepull.labels" -}}
-{{ include "surepull.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- include "surepull.labelsAnd" (list . dict) }}
 {{- end }}
+
+{{- /* The chart's own labels, which stay, those of commonLabels, and further ones: a list of the root and these. */ -}}
+{{- define "surepull.labelsAnd" -}}
+{{- $root := first . }}
+{{- $own := include "surepull.selector" $root | fromYaml }}
+{{- $_ := set $own "app.kubernetes.io/version" $root.Chart.AppVersion }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_") }}
+{{- merge $own (last .) $root.Values.commonLabels | toYaml }}
 {{- end }}
 
 {{- define "surepull.image" -}}

@@ -88,7 +88,7 @@ caBundle: {{ required "certificates.secret.caBundle: give the certificate author
 {{- end }}
 service:
   name: {{ include "surepull.fullname" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
   port: 443
 {{- end }}
 
