@@ -203,9 +203,41 @@ fn certificates_come_in_three_ways() {
         );
     }
     assert!(client(manager)["caBundle"].is_null());
-    let certificate = &of(&rendered, "Certificate")["spec"];
-    assert_eq!(certificate["dnsNames"][0], "surepull.surepull.svc");
-    assert_eq!(certificate["issuerRef"]["kind"], "Issuer");
+    let named = |rendered: &[Value], kind: &str, name: &str| {
+        let mut all = rendered.iter();
+        all.find(|one| one["kind"] == kind && one["metadata"]["name"] == name)
+            .map(|one| one["spec"].clone())
+    };
+    // The authority stays when the certificate is renewed.
+    let leaf = named(&rendered, "Certificate", "surepull").expect("a certificate");
+    assert_eq!(leaf["dnsNames"][0], "surepull.surepull.svc");
+    assert_eq!(
+        leaf["issuerRef"],
+        json!({"kind": "Issuer", "name": "surepull-root"})
+    );
+    let issuer = named(&rendered, "Issuer", "surepull-root").expect("an issuer");
+    assert_eq!(issuer["ca"]["secretName"], "surepull-root");
+    let root = named(&rendered, "Certificate", "surepull-root").expect("an authority");
+    assert_eq!(
+        (
+            &root["isCA"],
+            &root["secretName"],
+            &root["issuerRef"]["name"]
+        ),
+        (&json!(true), &json!("surepull-root"), &json!("surepull"))
+    );
+    let own = named(&rendered, "Issuer", "surepull").expect("an issuer");
+    assert_eq!(own, json!({"selfSigned": {}}));
+
+    let other = "certificates: {mode: cert-manager, certManager: {issuer: {kind: ClusterIssuer, name: ca}}}";
+    let rendered = objects(other);
+    let leaf = named(&rendered, "Certificate", "surepull").expect("a certificate");
+    assert_eq!(
+        leaf["issuerRef"],
+        json!({"kind": "ClusterIssuer", "name": "ca"})
+    );
+    assert_eq!(named(&rendered, "Certificate", "surepull-root"), None);
+    assert!(rendered.iter().all(|one| one["kind"] != "Issuer"));
 }
 
 /// What is mounted as `surepull.yaml`.

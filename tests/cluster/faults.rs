@@ -23,6 +23,15 @@ const NAME: &str = "faults";
 /// Where its Pods have metrics.
 const OPS: u16 = 10_255;
 
+/// How the API server tells that whom it asked is gone.
+const ENDS: [&str; 5] = [
+    "EOF",
+    "connection refused",
+    "connection reset",
+    "broken pipe",
+    "server closed idle connection",
+];
+
 pub fn tests() -> Vec<(String, Test)> {
     let cases: [Case; 1] = [("every_review_is_answered_while_one_replica_is_up", counted)];
     crate::named(NAME, cases)
@@ -72,9 +81,7 @@ fn counted(world: &World) {
     load.goes_on();
     assert_eq!(load.unanswered(), lost, "after a replica was killed");
     for said in &lost {
-        let is_its_end = ["EOF", "connection refused", "connection reset"]
-            .iter()
-            .any(|end| said.contains(end));
+        let is_its_end = ENDS.iter().any(|end| said.contains(end));
         assert!(is_its_end, "{said}");
     }
     eprintln!(
