@@ -31,13 +31,17 @@ use libtest_mimic::{Arguments, Trial};
 use node::{machine, namespaces};
 use world::World;
 
+/// How many tests run at a time, unless `--test-threads` says it: they wait more than they compute.
+const AT_ONCE: usize = 4;
+
 /// A test of a module, with its name.
 type Case = (&'static str, fn(&World));
 /// What a test does.
 type Test = Box<dyn FnOnce(&World) + Send>;
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
     if node::set_up() {
         run(&arguments);
     }
